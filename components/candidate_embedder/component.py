@@ -1,0 +1,76 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""CandidateEmbedder: spec and channels."""
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.artifacts import CandidateEmbeddings
+from components.candidate_embedder import executor
+
+
+class CandidateEmbedderSpec(component_spec.ComponentSpec):
+    """Spec of CandidateEmbedder."""
+
+    PARAMETERS = {
+        executor.CANDIDATE_ID_KEY: component_spec.ExecutionParameter(type=str),
+        executor.TITLE_KEY: component_spec.ExecutionParameter(type=str),
+        executor.BATCH_SIZE_KEY: component_spec.ExecutionParameter(type=int),
+        executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        executor.CANDIDATES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples
+        ),
+        executor.MODEL_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Model
+        ),
+    }
+    OUTPUTS = {
+        executor.EMBEDDINGS_KEY: component_spec.ChannelParameter(
+            type=CandidateEmbeddings
+        )
+    }
+
+
+class CandidateEmbedder(base_beam_component.BaseBeamComponent):
+    """Runs the candidate tower over the catalogue, on Beam, each candidate once.
+
+    Component `outputs` contains:
+     - `embeddings`: Channel of type `CandidateEmbeddings`.
+    """
+
+    SPEC_CLASS = CandidateEmbedderSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        candidates: types.BaseChannel,
+        model: types.BaseChannel,
+        candidate_id: str,
+        title: str | None = None,
+        batch_size: int = 4096,
+        fingerprint: str = "",
+    ) -> None:
+        """Constructs a CandidateEmbedder component.
+
+        Args:
+            candidates: Raw candidates, `standard_artifacts.Examples`.
+            model: The towers, `standard_artifacts.Model`.
+            candidate_id: Feature of the candidates with their id.
+            title: Feature to show for a candidate; None: its id.
+            batch_size: Candidates embedded in one call.
+            fingerprint: Of the code behind this component.
+        """
+        super().__init__(
+            CandidateEmbedderSpec(
+                candidates=candidates,
+                model=model,
+                candidate_id=candidate_id,
+                title=title or candidate_id,
+                batch_size=batch_size,
+                fingerprint=fingerprint,
+                embeddings=types.Channel(type=CandidateEmbeddings),
+            )
+        )

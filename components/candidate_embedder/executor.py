@@ -1,0 +1,135 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Executor of CandidateEmbedder."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow as tf
+from apache_beam.utils.shared import Shared
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from serving.servable import parse_examples
+from serving.towers import Towers
+
+CANDIDATES_KEY = "candidates"
+MODEL_KEY = "model"
+EMBEDDINGS_KEY = "embeddings"
+CANDIDATE_ID_KEY = "candidate_id"
+TITLE_KEY = "title"
+BATCH_SIZE_KEY = "batch_size"
+FINGERPRINT_KEY = "fingerprint"
+
+
+class _Embed(beam.DoFn):
+    """Turns batches of serialized candidates into Arrow tables."""
+
+    def __init__(self, model_path: str, candidate_id: str, title: str):
+        self._model_path = model_path
+        self._candidate_id, self._title = candidate_id, title
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        """Loads the towers once a worker process."""
+        self._towers = self._shared.acquire(lambda: Towers(self._model_path))
+
+    def process(self, batch: list[bytes]) -> Iterator[pa.Table]:
+        """Embeds one batch."""
+        towers = self._towers
+        text = tf.TensorSpec([None], tf.string)
+        specs = {
+            **towers.candidate_features,
+            self._candidate_id: text,
+            self._title: text,
+        }
+        features = parse_examples(tf.constant(batch), specs)
+        inputs = {name: features[name] for name in towers.candidate_features}
+        embedded = towers.embed_candidate(inputs).numpy()
+        yield pa.table(
+            {
+                "candidate_id": _strings(features[self._candidate_id]),
+                "title": _strings(features[self._title]),
+                "embedding": pa.FixedSizeListArray.from_arrays(
+                    pa.array(embedded.reshape(-1)), embedded.shape[1]
+                ),
+            }
+        )
+
+
+def _strings(values: tf.Tensor) -> pa.Array:
+    """Returns a string tensor, [batch], as an Arrow array of text."""
+    return pa.array(values.numpy().tolist(), pa.binary()).cast(pa.string())
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Embeds every candidate once and writes Parquet shards."""
+
+    def Do(  # noqa: N802  (TFX's name)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the candidate tower over all splits of the candidates.
+
+        Args:
+            input_dict: `candidates` (Examples) and `model` (Model).
+            output_dict: `embeddings` (CandidateEmbeddings).
+            exec_properties: `candidate_id`, `title`, `batch_size`.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+        model_path = path_utils.serving_model_path(model.uri)
+        candidates = artifact_utils.get_single_instance(input_dict[CANDIDATES_KEY])
+        folder = artifact_utils.get_single_uri(output_dict[EMBEDDINGS_KEY])
+        patterns = [
+            io_utils.all_files_pattern(
+                artifact_utils.get_split_uri(input_dict[CANDIDATES_KEY], split)
+            )
+            for split in artifact_utils.decode_split_names(candidates.split_names)
+        ]
+        batch_size = exec_properties[BATCH_SIZE_KEY]
+        dimensions = _dimensions(model_path)
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(patterns)
+                | beam.io.ReadAllFromTFRecord()
+                | beam.BatchElements(batch_size, batch_size)
+                | beam.ParDo(
+                    _Embed(
+                        model_path,
+                        exec_properties[CANDIDATE_ID_KEY],
+                        exec_properties[TITLE_KEY],
+                    )
+                )
+                | beam.io.WriteToParquetBatched(
+                    os.path.join(folder, "candidates"),
+                    schema=_schema(dimensions),
+                    file_name_suffix=".parquet",
+                )
+            )
+
+
+def _dimensions(model_path: str) -> int:
+    """Returns the width of a model's candidate embeddings."""
+    model = tf.saved_model.load(model_path)
+    outputs = model.signatures["embed_candidate"].structured_outputs
+    return outputs["embedding"].shape[1]
+
+
+def _schema(dimensions: int) -> pa.Schema:
+    """Returns the columns of a shard."""
+    return pa.schema(
+        [
+            ("candidate_id", pa.string()),
+            ("title", pa.string()),
+            ("embedding", pa.list_(pa.float32(), dimensions)),
+        ]
+    )

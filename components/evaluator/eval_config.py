@@ -1,0 +1,74 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The EvalConfig that TFX's Evaluator judges a servable by."""
+
+import json
+
+import tensorflow_model_analysis as tfma
+
+from components.evaluator.metrics import top_k_accuracy_name
+from serving.evaluation.config import EvaluationConfig, GatesConfig
+
+_KS = (1, 5, 10, 50, 100)
+_RANKING_K = 10
+_SIGNATURE = "serving_examples"
+
+
+def make_eval_config(
+    label: str, config: EvaluationConfig, fingerprint: str
+) -> tfma.EvalConfig:
+    """Says what to measure, by which slices, and what blesses a model.
+
+    Args:
+        label: Feature of the interactions with the id of the chosen candidate.
+        config: Slices and gates.
+        fingerprint: Of the code behind the metrics.
+
+    Returns:
+        The config. With no bound set, every model that can be evaluated is blessed.
+    """
+    metric = tfma.MetricConfig(
+        class_name="RetrievalMetrics",
+        module="components.evaluator.metrics",
+        config=json.dumps(
+            {"ks": _KS, "ranking_k": _RANKING_K, "fingerprint": fingerprint}
+        ),
+    )
+    count = tfma.MetricConfig(class_name="ExampleCount")
+    gate = top_k_accuracy_name(config.gates.gate_k)
+    options = tfma.Options()
+    options.compute_confidence_intervals.value = config.confidence_intervals
+    options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.JACKKNIFE
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(signature_name=_SIGNATURE, label_key=label),
+            tfma.ModelSpec(
+                name="baseline",
+                signature_name=_SIGNATURE,
+                label_key=label,
+                is_baseline=True,
+            ),
+        ],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=[name]) for name in config.slices),
+        ],
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[metric, count],
+                thresholds={gate: _threshold(config.gates)},
+            )
+        ],
+        options=options,
+    )
+
+
+def _threshold(gates: GatesConfig) -> tfma.MetricThreshold:
+    """Returns the bounds of top-k accuracy; open ones still ask for a figure."""
+    threshold = tfma.MetricThreshold()
+    # A model without any threshold is never validated, and so never blessed.
+    threshold.value_threshold.lower_bound.value = gates.min_top_k_accuracy or 0.0
+    if gates.max_drop_from_baseline is not None:
+        threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+        threshold.change_threshold.absolute.value = -gates.max_drop_from_baseline
+    return threshold

@@ -1,0 +1,82 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""IndexEvaluator: spec and channels."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.artifacts import IndexEvaluation
+from components.index_evaluator import executor
+from serving.evaluation.config import EvaluationConfig
+
+
+class IndexEvaluatorSpec(component_spec.ComponentSpec):
+    """Spec of IndexEvaluator."""
+
+    PARAMETERS = {
+        executor.QUERY_ID_KEY: component_spec.ExecutionParameter(type=str),
+        executor.CANDIDATE_ID_KEY: component_spec.ExecutionParameter(type=str),
+        executor.CONFIG_KEY: component_spec.ExecutionParameter(type=str),
+        executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        executor.MODEL_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Model
+        ),
+        executor.INTERACTIONS_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples
+        ),
+    }
+    OUTPUTS = {
+        executor.EVALUATION_KEY: component_spec.ChannelParameter(type=IndexEvaluation),
+        executor.BLESSING_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.InfraBlessing
+        ),
+    }
+
+
+class IndexEvaluator(base_component.BaseComponent):
+    """Measures a servable in a fresh process: quality, approximation, latency.
+
+    Component `outputs` contains:
+     - `evaluation`: Channel of type `IndexEvaluation`: `report.json`.
+     - `blessing`: Channel of type `standard_artifacts.InfraBlessing`: whether every
+       gate was passed.
+    """
+
+    SPEC_CLASS = IndexEvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        interactions: types.BaseChannel,
+        query_id: str,
+        candidate_id: str,
+        config: EvaluationConfig,
+        fingerprint: str = "",
+    ) -> None:
+        """Constructs an IndexEvaluator component.
+
+        Args:
+            model: The servable, `standard_artifacts.Model`.
+            interactions: Raw interactions, `standard_artifacts.Examples`; the split
+                eval is evaluated, all others are what a query has seen.
+            query_id: Feature of the interactions that says who.
+            candidate_id: Feature of the interactions that says what.
+            config: What to measure, and the gates.
+            fingerprint: Of the code behind this component.
+        """
+        super().__init__(
+            IndexEvaluatorSpec(
+                model=model,
+                interactions=interactions,
+                query_id=query_id,
+                candidate_id=candidate_id,
+                config=config.model_dump_json(),
+                fingerprint=fingerprint,
+                evaluation=types.Channel(type=IndexEvaluation),
+                blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )

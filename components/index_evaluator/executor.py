@@ -1,0 +1,112 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Executor of IndexEvaluator: a fresh process measures, this one blesses."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+import serving.process
+from serving.errors import UserError
+
+MODEL_KEY = "model"
+INTERACTIONS_KEY = "interactions"
+EVALUATION_KEY = "evaluation"
+BLESSING_KEY = "blessing"
+QUERY_ID_KEY = "query_id"
+CANDIDATE_ID_KEY = "candidate_id"
+CONFIG_KEY = "config"
+FINGERPRINT_KEY = "fingerprint"
+
+REPORT_FILE = "report.json"
+_EVAL_SPLIT = "eval"
+# What TFX's Pusher reads, and what a person sees in the folder.
+_BLESSED_PROPERTY = "blessed"
+_BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Evaluates a servable without TFX in the process and writes the blessing."""
+
+    def Do(  # noqa: N802  (TFX's name)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Measures, and blesses if every gate is passed.
+
+        Args:
+            input_dict: `model` (Model) and `interactions` (Examples).
+            output_dict: `evaluation` (IndexEvaluation), `blessing` (InfraBlessing).
+            exec_properties: `query_id`, `candidate_id`, `config` (JSON).
+
+        Raises:
+            UserError: The servable can't be loaded or answers with an error.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        interactions = input_dict[INTERACTIONS_KEY]
+        splits = artifact_utils.decode_split_names(
+            artifact_utils.get_single_instance(interactions).split_names
+        )
+        patterns = {
+            split: io_utils.all_files_pattern(
+                artifact_utils.get_split_uri(interactions, split)
+            )
+            for split in splits
+        }
+        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+        request = {
+            "model": path_utils.serving_model_path(model.uri),
+            "eval_files": [patterns.pop(_EVAL_SPLIT)],
+            "seen_files": list(patterns.values()),
+            "query_id": exec_properties[QUERY_ID_KEY],
+            "candidate_id": exec_properties[CANDIDATE_ID_KEY],
+            "config": json.loads(exec_properties[CONFIG_KEY]),
+        }
+        report = _evaluate_in_fresh_process(request)
+        folder = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
+        io_utils.write_string_file(
+            os.path.join(folder, REPORT_FILE), json.dumps(report, indent=2) + "\n"
+        )
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
+        _bless(blessing, report["passed"])
+
+
+def _evaluate_in_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
+    """Runs `serving.evaluation.evaluate` and returns its report."""
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
+        paths = [os.path.join(folder, name) for name in ("request.json", REPORT_FILE)]
+        with open(paths[0], "w", encoding="utf-8") as file:
+            json.dump(request, file)
+        done = subprocess.run(
+            [sys.executable, "-m", "serving.evaluation.evaluate", *paths],
+            env=serving.process.child_environment(),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise UserError(
+                f"evaluating {request['model']} failed (exit code {done.returncode}): "
+                f"{last}"
+            )
+        with open(paths[1], encoding="utf-8") as file:
+            return json.load(file)
+
+
+def _bless(blessing: types.Artifact, passed: bool) -> None:
+    """Writes the verdict where TFX's Pusher looks for it."""
+    verdict = _BLESSED if passed else _NOT_BLESSED
+    blessing.set_int_custom_property(_BLESSED_PROPERTY, int(passed))
+    with fileio.open(os.path.join(blessing.uri, verdict), "w") as file:
+        file.write("")

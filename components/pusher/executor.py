@@ -1,0 +1,88 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Executor of AtomicPusher."""
+
+import json
+import os
+import time
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+from components.index_evaluator.executor import REPORT_FILE
+from serving.build import add_measurements
+
+EVALUATION_KEY = "evaluation"
+FINGERPRINT_KEY = "fingerprint"
+
+# Not a number, so that no server takes it for a version.
+_UNFINISHED = ".pushing-"
+
+
+class Executor(executor.Executor):
+    """Pushes a blessed model in one rename."""
+
+    def Do(  # noqa: N802  (TFX's name)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes the model if both blessings allow it.
+
+        Args:
+            input_dict: `model`, `model_blessing`, `infra_blessing`, `evaluation`.
+            output_dict: `pushed_model` (PushedModel).
+            exec_properties: `push_destination`, a PushDestination as JSON.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.PUSHED_MODEL_KEY]
+        )
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        io_utils.copy_dir(self.GetModelPath(input_dict), pushed.uri)
+        add_measurements(pushed.uri, _report(input_dict))
+        destination = proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY],
+            pusher_pb2.PushDestination(),
+        )
+        base = destination.filesystem.base_directory
+        version = _publish(pushed.uri, base)
+        self._MarkPushed(
+            pushed,
+            pushed_destination=os.path.join(base, version),
+            pushed_version=version,
+        )
+
+
+def _report(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    """Returns what IndexEvaluator measured."""
+    folder = artifact_utils.get_single_uri(input_dict[EVALUATION_KEY])
+    with fileio.open(os.path.join(folder, REPORT_FILE)) as file:
+        return json.loads(file.read())
+
+
+def _publish(model: str, base: str) -> str:
+    """Copies a model beside the versions below `base` and renames it into the next.
+
+    Returns:
+      The version: the time in seconds, or one more than the last version.
+    """
+    fileio.makedirs(base)
+    names = [name.rstrip("/") for name in fileio.listdir(base)]
+    for name in names:
+        if name.startswith(_UNFINISHED):  # of a run that was killed
+            fileio.rmtree(os.path.join(base, name))
+    last = max((int(name) for name in names if name.isdigit()), default=0)
+    version = str(max(int(time.time()), last + 1))
+    unfinished = os.path.join(base, f"{_UNFINISHED}{version}")
+    io_utils.copy_dir(model, unfinished)
+    fileio.rename(unfinished, os.path.join(base, version))
+    return version

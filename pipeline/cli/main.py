@@ -1,0 +1,65 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""`shortlist`: parses the verb and its options, and turns errors into exit codes."""
+
+import argparse
+import importlib
+import os
+import sys
+
+import serving.process
+from serving.errors import UserError
+
+VERBS = {
+    "run": "run a pipeline on this machine",
+    "metrics": "show the last run's evaluation",
+    "recommend": "ask a pushed model for recommendations",
+    "doctor": "check versions, CPU and ScaNN, and say how to mend them",
+}
+WRONG_USE = 2
+FAILED = 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all verbs; the verbs' heavy imports come later."""
+    parser = argparse.ArgumentParser(
+        prog="shortlist",
+        description="Retrieval for recommenders: from a log of interactions to a model "
+        "that picks the best few hundred candidates in milliseconds.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, help_text in VERBS.items():
+        verb = verbs.add_parser(name, help=help_text, description=help_text + ".")
+        importlib.import_module(f"pipeline.cli.{name}").add_arguments(verb)
+        verb.add_argument(
+            "--verbose",
+            action="store_true",
+            help="let TensorFlow, TFX and Beam say all they have to say",
+        )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+      arguments: Without the program's name; by default those of the process.
+
+    Returns:
+      0, 1 where something failed, 2 where the command was wrong.
+    """
+    options = make_parser().parse_args(arguments)
+    serving.process.set_up(options.verbose)
+    verb = importlib.import_module(f"pipeline.cli.{options.verb}")
+    try:
+        return verb.execute(options)
+    except UserError as error:
+        print(f"shortlist {options.verb}: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has had enough; what is left must not be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"shortlist {options.verb}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,98 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""`shortlist recommend`: raw query features in, ids, titles and scores out."""
+
+import argparse
+import json
+import os
+
+from pipeline.cli import options as shared
+from serving.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--root",
+        default="runs",
+        metavar="DIR",
+        help="folder of all pipelines' runs; its newest pushed version answers "
+        "(default: %(default)s)",
+    )
+    where.add_argument("--model", metavar="DIR", help="folder of one pushed version")
+    shared.add_pipeline(parser)
+    parser.add_argument(
+        "--query",
+        action="append",
+        required=True,
+        metavar="FEATURE=VALUE",
+        help="a feature of the query, e.g. user_id=42; repeatable",
+    )
+    parser.add_argument(
+        "-k", type=_positive, default=10, help="results (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a candidate to leave out; repeatable",
+    )
+    shared.add_format(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Loads the model and prints its answer."""
+    query = dict(_feature(text) for text in options.query)
+    path = options.model or _newest_version(options.root, options.pipeline)
+    from serving.model import Recommender
+
+    found = Recommender(path).recommend(query, options.k, options.exclude)
+    if options.format == "json":
+        print(json.dumps({"query": query, "recommendations": found}, indent=2))
+        return 0
+    for place, result in enumerate(found, 1):
+        print(
+            f"{place:>3}  {result['score']:8.4f}  {result['candidate_id']:<12} "
+            f"{result['title']}"
+        )
+    if not found:
+        print("no candidates are left")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _feature(text: str) -> tuple[str, str]:
+    """Splits FEATURE=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise UserError(f"--query {text!r} is not of the form FEATURE=VALUE")
+    return name, value
+
+
+def _newest_version(root: str, pipeline: str | None) -> str:
+    """Returns the folder of the newest pushed version below a root."""
+    from pipeline.layout import Layout
+
+    names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
+    found = [
+        (int(version), serving)
+        for serving in (Layout(root, name).serving for name in names)
+        if os.path.isdir(serving)
+        for version in os.listdir(serving)
+        if version.isdigit()
+    ]
+    if not found:
+        raise UserError(
+            f"no pushed version in {root}; run 'shortlist run CONFIG' first, or name "
+            "another --root or a --model"
+        )
+    version, serving = max(found)
+    return os.path.join(serving, str(version))

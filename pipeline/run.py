@@ -1,0 +1,82 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A whole run on this machine: build the graph, run it, sum up what came out."""
+
+import json
+import os
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.io import fileio
+
+from components.evaluator import results
+from components.index_evaluator.executor import REPORT_FILE
+from pipeline import summary
+from pipeline.config import PipelineConfig
+from pipeline.graph import build_pipeline
+from pipeline.layout import Layout
+from pipeline.progress import Progress
+from pipeline.runners import local
+
+
+def run_locally(
+    config: PipelineConfig, root: str, progress: Progress
+) -> dict[str, Any]:
+    """Runs a pipeline on the local runner and writes its summary.
+
+    Args:
+      config: What to run.
+      root: Folder of all pipelines.
+      progress: Where lines go.
+
+    Returns:
+      The summary, as `shortlist metrics --format json` prints it.
+
+    Raises:
+      UserError: The run stopped for a reason that the user can mend.
+      NodeError: A node failed otherwise.
+    """
+    layout = Layout(os.path.abspath(root), config.name)
+    with local.exclusive(layout):
+        nodes = local.run(build_pipeline(config, layout), layout, progress)
+        content = summarize(config, nodes, progress.elapsed)
+        summary.write(layout, content)
+    return content
+
+
+def summarize(
+    config: PipelineConfig, nodes: list[local.NodeRun], seconds: float
+) -> dict[str, Any]:
+    """Puts together what the nodes of a run measured and decided."""
+    outputs = {run.node: run.outputs for run in nodes}
+    folder = outputs["IndexEvaluator"]["evaluation"].uri
+    with fileio.open(os.path.join(folder, REPORT_FILE)) as file:
+        report = json.loads(file.read())
+    evaluation = outputs["Evaluator"]["evaluation"].uri
+    gates = [gate.as_dict() for gate in results.read_gates(evaluation)]
+    return {
+        **report,
+        "pipeline": config.name,
+        "gates": report["gates"] + gates,
+        "slices": results.read_slices(evaluation),
+        "pushed_version": _pushed_version(outputs["Pusher"]["pushed_model"]),
+        "run": {
+            "seconds": round(seconds, 1),
+            "nodes": [
+                {
+                    "node": run.node,
+                    "seconds": round(run.seconds, 2),
+                    "cached": run.cached,
+                }
+                for run in nodes
+            ],
+        },
+    }
+
+
+def _pushed_version(artifact: metadata_store_pb2.Artifact) -> str | None:
+    """Returns the version that Pusher made, or None where it refused."""
+    properties = artifact.custom_properties
+    if not properties["pushed"].int_value:
+        return None
+    return properties["pushed_version"].string_value

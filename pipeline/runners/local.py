@@ -1,0 +1,202 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The local runner: TFX's launcher node by node, with a lock and a line a node."""
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.dsl.io import fileio
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.layout import Layout
+from pipeline.progress import Progress
+from serving.errors import UserError
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+class NodeError(RuntimeError):
+    """A node failed for a reason that is not the user's; its cause is chained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRun:
+    """One node of one run."""
+
+    node: str
+    seconds: float
+    cached: bool
+    outputs: dict[str, metadata_store_pb2.Artifact]
+    """Its output artifacts by key."""
+
+
+@contextlib.contextmanager
+def exclusive(layout: Layout) -> Iterator[None]:
+    """Holds a pipeline's home while it runs.
+
+    Raises:
+      UserError: Another run holds it, or the folder can't be written.
+    """
+    try:
+        os.makedirs(layout.home, exist_ok=True)
+        file = open(layout.lock, "a")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise UserError(
+            f"can't write to {layout.home}: {error.strerror}; choose another --root"
+        ) from None
+    with file:
+        try:
+            # The kernel lets go of it however the process ends.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another run is going on in {layout.home}; wait for it or choose "
+                "another --root"
+            ) from None
+        yield
+
+
+def run(
+    pipeline: tfx_pipeline.Pipeline, layout: Layout, progress: Progress
+) -> list[NodeRun]:
+    """Runs a pipeline's nodes in order.
+
+    The caller holds `exclusive(layout)`.
+
+    Args:
+      pipeline: From `pipeline.graph.build_pipeline`.
+      layout: Where it lies.
+      progress: Where its lines go.
+
+    Returns:
+      What was run and what came from the cache.
+
+    Raises:
+      UserError: A node stopped for a reason that the user can mend.
+      NodeError: A node failed otherwise.
+    """
+    graph = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        graph,
+        {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.datetime.now().isoformat()},
+    )
+    deployment = runner_utils.extract_local_deployment_config(graph)
+    connection = getattr(
+        deployment.metadata_connection_config,
+        deployment.metadata_connection_config.WhichOneof("connection_config"),
+    )
+    _abandon_killed_runs(connection, layout)
+    ran = []
+    for node in graph.nodes:
+        ran.append(_launch(graph, node.pipeline_node, deployment, connection, progress))
+    return ran
+
+
+def _launch(
+    graph: pipeline_pb2.Pipeline,
+    node: pipeline_pb2.PipelineNode,
+    deployment: pipeline_pb2.IntermediateDeploymentConfig,
+    connection: metadata_store_pb2.ConnectionConfig,
+    progress: Progress,
+) -> NodeRun:
+    """Runs one node, or takes its outputs from the cache."""
+    node_id = node.node_info.id
+    progress.start(node_id)
+    try:
+        info = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata.Metadata(connection),
+            pipeline_info=graph.pipeline_info,
+            pipeline_runtime_spec=graph.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(
+                deployment, node_id
+            ),
+        ).launch()
+    except Exception as error:  # noqa: BLE001  (told in one sentence, cause chained)
+        progress.end(node_id, "failed")
+        raise _told(node_id, error) from error
+    with metadata.Metadata(connection) as handle:
+        state, outputs = _published(handle.store, info.execution_id)
+    cached = state == metadata_store_pb2.Execution.CACHED
+    seconds = progress.end(node_id, "cached" if cached else "done")
+    return NodeRun(node_id, seconds, cached, outputs)
+
+
+def _published(
+    store: metadata_store.MetadataStore, execution_id: int
+) -> tuple[int, dict[str, metadata_store_pb2.Artifact]]:
+    """Returns the state of an execution and its first output artifact by key."""
+    (execution,) = store.get_executions_by_id([execution_id])
+    outputs = {}
+    for event in store.get_events_by_execution_ids([execution_id]):
+        if event.type == metadata_store_pb2.Event.OUTPUT:
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            outputs[event.path.steps[0].key] = artifact
+    return execution.last_known_state, outputs
+
+
+def _told(node_id: str, error: Exception) -> Exception:
+    """Returns the error to raise for what a node raised, in one sentence."""
+    user_error = _find(error, UserError)
+    if user_error:
+        return UserError(f"{node_id}: {user_error}")
+    full = _find(error, OSError)
+    if isinstance(full, OSError) and full.errno in _DISK_ERRORS:
+        return UserError(
+            f"{node_id}: can't write {full.filename or 'its output'}: "
+            f"{full.strerror}; make room or choose another --root"
+        )
+    return NodeError(f"{node_id} failed: {_first_line(error)}")
+
+
+def _find(error: BaseException, kind: type) -> BaseException | None:
+    """Returns the first error of a kind among an error and its causes.
+
+    Beam chains what a worker raised, or raises it anew with more text.
+    """
+    seen: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in seen:
+        if isinstance(at, kind):
+            return at
+        seen.append(at)
+        at = at.__cause__ or at.__context__
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _abandon_killed_runs(
+    connection: metadata_store_pb2.ConnectionConfig, layout: Layout
+) -> None:
+    """Marks executions that a killed run left as running, and deletes their output.
+
+    The caller holds the pipeline's lock, so none of them can be alive. TFX would not
+    take their outputs for finished, but would keep them for ever.
+    """
+    with metadata.Metadata(connection) as handle:
+        for execution in handle.store.get_executions():
+            if execution.last_known_state != metadata_store_pb2.Execution.RUNNING:
+                continue
+            execution.last_known_state = metadata_store_pb2.Execution.FAILED
+            handle.store.put_executions([execution])
+            for pattern in ("*/*", "*/.system/*"):
+                unfinished = os.path.join(layout.artifacts, pattern, str(execution.id))
+                for folder in fileio.glob(unfinished):
+                    fileio.rmtree(folder)

@@ -1,0 +1,49 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured of a servable, and the gates that it must pass."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
+from pydantic import PositiveInt as Positive
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class GatesConfig(BaseModel):
+    """Bounds that a model must keep to be pushed; null switches one off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_recall_at_10: Share | None = 0.95
+    """Share of exact search's ten best that the index returns, by id."""
+    max_p99_ms: PositiveFloat | None = 50.0
+    """99th percentile of single-query latency, milliseconds."""
+    better_than_popularity: bool = True
+    """Masked top-k accuracy above popularity's on the same split, at gate_k."""
+    gate_k: Literal[1, 5, 10, 50, 100] = 100
+    """The k of better_than_popularity and of the two bounds below."""
+    min_top_k_accuracy: Share | None = None
+    """Least top-k accuracy (seen items kept), checked by Evaluator."""
+    max_drop_from_baseline: Share | None = 0.01
+    """Most that top-k accuracy may fall below the last blessed model's."""
+
+
+class EvaluationConfig(BaseModel):
+    """How quality, approximation and latency are measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gates: GatesConfig = GatesConfig()
+    slices: list[str] = []
+    """Features of the interactions by which Evaluator slices its metrics."""
+    confidence_intervals: bool = True
+    """Jackknife intervals in Evaluator, bootstrap intervals in IndexEvaluator."""
+    latency_queries: Positive = 1000
+    """Single queries timed, after warm-up, for exact and approximate search each."""
+    ease_up_to: NonNegativeInt = 10_000
+    """Largest catalogue for the EASE baseline (its matrix is dense); 0: never."""
+    ease_regularization: PositiveFloat = 500.0
+    """EASE's lambda."""
+    seed: int = 42
+    """Of the bootstrap."""

@@ -1,0 +1,300 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measures a servable against exact search and baselines, in a process of its own.
+
+`python -m serving.evaluation.evaluate REQUEST.json REPORT.json` loads the model as a
+server would, with nothing of TFX in the process, so that a missing operation or asset
+shows here and not in production.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+import serving.process
+
+serving.process.set_up()
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from scipy import sparse  # noqa: E402
+
+from serving.errors import UserError  # noqa: E402
+from serving.evaluation import baselines, intervals, metrics  # noqa: E402
+from serving.evaluation.config import EvaluationConfig  # noqa: E402
+from serving.evaluation.gates import index_gates  # noqa: E402
+from serving.evaluation.interactions import (  # noqa: E402
+    Queries,
+    Table,
+    distinct_queries,
+    positions,
+    read_table,
+)
+from serving.model import Recommender  # noqa: E402
+from serving.servable import CANDIDATE_ID, EXCLUDE, K  # noqa: E402
+
+KS = (1, 5, 10, 50, 100)
+RECALL_KS = (10, 100)
+_BATCH = 128
+_WARMUP_QUERIES = 50
+_LATENCY_K = 10
+
+
+def evaluate(request: dict[str, Any]) -> dict[str, Any]:
+    """Measures a servable.
+
+    Args:
+      request: `model` (a folder), `seen_files` and `eval_files` (patterns of raw
+        interactions), `query_id` and `candidate_id` (features of these), `config`
+        (an EvaluationConfig as values).
+
+    Returns:
+      The report, JSON-able; see docs/metrics.md for what each figure means.
+    """
+    config = EvaluationConfig(**request["config"])
+    started = time.perf_counter()
+    model = Recommender(request["model"])
+    load_seconds = time.perf_counter() - started
+    data = _Data(model, request)
+    lists = _retrieve(model, data)
+    report: dict[str, Any] = {
+        "protocol": data.describe(config),
+        "candidates": data.candidates,
+        "index": model.manifest["index"],
+        "load_seconds": round(load_seconds, 3),
+        "recall": {
+            str(k): _mean_recall(lists["scann"], lists["exact"], k) for k in RECALL_KS
+        },
+        "recall_masked": {
+            str(k): _mean_recall(lists["scann_masked"], lists["exact_masked"], k)
+            for k in RECALL_KS
+        },
+        "exact_signature_recall": _mean_recall(
+            lists["exact_signature"], lists["exact"], 100
+        ),
+        "top_k_accuracy": {
+            name: data.accuracy(lists[name]) for name in ("exact", "scann")
+        },
+        "top_k_accuracy_masked": {
+            name: data.accuracy(lists[f"{name}_masked"]) for name in ("exact", "scann")
+        },
+        "latency_ms": _latency(model, data.queries, config),
+    }
+    popular = data.popularity(mask_seen=True)
+    report["intervals"] = data.intervals(lists["scann_masked"], popular, config)
+    report["baselines"] = data.baselines(config)
+    gates = index_gates(config.gates, report)
+    report["gates"] = [gate.as_dict() for gate in gates]
+    report["passed"] = all(gate.passed for gate in gates)
+    return report
+
+
+class _Data:
+    """The splits in positions: what was seen, and what is to be found."""
+
+    def __init__(self, model: Recommender, request: dict[str, Any]):
+        """Reads the splits and aligns them with the model's catalogue."""
+        query_id, candidate_id = request["query_id"], request["candidate_id"]
+        text = tf.TensorSpec([None], tf.string)
+        specs = {**model.query_features, query_id: text, candidate_id: text}
+        held_out = read_table(request["eval_files"], specs)
+        seen = read_table(request["seen_files"], {query_id: text, candidate_id: text})
+        catalogue = model.candidate_ids()
+        self.candidates = len(catalogue)
+        self.queries = distinct_queries(held_out, sorted(model.query_features))
+        self.query = self.queries.of_row
+        self.candidate = positions(held_out.columns[candidate_id], catalogue)
+        self._align_seen(held_out, seen, catalogue, query_id, candidate_id)
+
+    def _align_seen(
+        self,
+        held_out: Table,
+        seen: Table,
+        catalogue: np.ndarray,
+        query_id: str,
+        candidate_id: str,
+    ) -> None:
+        """Builds the matrices of seen interactions, by eval query and by all users."""
+        users, user_of_seen = np.unique(seen.columns[query_id], return_inverse=True)
+        shape = (len(users), self.candidates)
+        self.train = baselines.interaction_matrix(
+            user_of_seen, positions(seen.columns[candidate_id], catalogue), shape
+        )
+        first_row = np.unique(self.query, return_index=True)[1]
+        self.user = positions(held_out.columns[query_id][first_row], users)
+        known = sparse.vstack(
+            [
+                self.train,
+                sparse.csr_matrix((1, self.candidates), dtype=self.train.dtype),
+            ]
+        ).tocsr()
+        # A user without history is row -1: the empty one at the end.
+        self.seen = known[np.where(self.user < 0, len(users), self.user)]
+        self.seen_rows = len(seen)
+
+    def describe(self, config: EvaluationConfig) -> dict[str, Any]:
+        """States the protocol that the figures were measured under."""
+        cold = self.user[self.query] < 0
+        return {
+            "definition": "top-k accuracy by candidate id, mean over interactions",
+            "masking": "seen kept; in top_k_accuracy_masked seen left out",
+            "interactions": len(self.query),
+            "seen_interactions": self.seen_rows,
+            "queries": len(self.queries),
+            "cold_interactions_share": float(cold.mean()),
+            "unknown_candidates": int((self.candidate < 0).sum()),
+            "seed": config.seed,
+        }
+
+    def accuracy(self, retrieved: np.ndarray) -> dict[str, float]:
+        """Returns top-k accuracy of one list a query, [queries, K]."""
+        ranks = metrics.ranks(retrieved, self.query, self.candidate)
+        return {str(k): v for k, v in metrics.top_k_accuracy(ranks, KS).items()}
+
+    def intervals(
+        self, model: np.ndarray, popular: np.ndarray, config: EvaluationConfig
+    ) -> dict[str, Any]:
+        """Returns 95% bootstrap intervals over queries at the gate's k."""
+        if not config.confidence_intervals:
+            return {}
+        k = config.gates.gate_k
+        hits = [self._hits(lists, k).astype(float) for lists in (model, popular)]
+        options: dict[str, Any] = {"clusters": self.query, "seed": config.seed}
+        accuracy = intervals.bootstrap_mean(hits[0], **options)
+        difference = intervals.paired_bootstrap_difference(*hits, **options)
+        return {
+            "k": k,
+            "top_k_accuracy_masked": list(accuracy),
+            "above_popularity": list(difference),
+        }
+
+    def _hits(self, retrieved: np.ndarray, k: int) -> np.ndarray:
+        """Tells for each interaction whether its candidate is in the first k."""
+        ranks = metrics.ranks(retrieved, self.query, self.candidate)
+        return (ranks >= 0) & (ranks < k)
+
+    def baselines(self, config: EvaluationConfig) -> dict[str, Any]:
+        """Scores popularity, item-kNN and EASE on the very same split."""
+        rankings = {
+            "popularity": self.popularity,
+            "item_knn": self._per_user(baselines.item_knn),
+            "ease": self._per_user(
+                baselines.ease, regularization=config.ease_regularization
+            ),
+        }
+        if self.candidates > config.ease_up_to:
+            rankings = {"popularity": self.popularity}
+        return {
+            name: {
+                "top_k_accuracy": self.accuracy(ranking(mask_seen=False)),
+                "top_k_accuracy_masked": self.accuracy(ranking(mask_seen=True)),
+            }
+            for name, ranking in rankings.items()
+        }
+
+    def popularity(self, mask_seen: bool) -> np.ndarray:
+        """Ranks by all users' interactions, for the queries of the eval split."""
+        counts = np.asarray(self.train.sum(axis=0)).reshape(1, -1)
+        scores = np.broadcast_to(counts, self.seen.shape).astype(np.float32)
+        if mask_seen:
+            scores = np.where(self.seen.toarray() > 0, -np.inf, scores)
+        return metrics.top_k_from_scores(scores, max(KS))[1]
+
+    def _per_user(self, ranking: Any, **options: Any) -> Any:
+        """Ranks for all users; an eval query of an unknown one gets nothing."""
+
+        def ranked(mask_seen: bool) -> np.ndarray:
+            lists = ranking(self.train, max(KS), mask_seen=mask_seen, **options)
+            lists = np.vstack([lists, np.full((1, lists.shape[1]), -1)])
+            return lists[np.where(self.user < 0, len(lists) - 1, self.user)]
+
+        return ranked
+
+
+def _mean_recall(approximate: np.ndarray, exact: np.ndarray, k: int) -> float:
+    """Returns the mean over queries of the share of exact results found."""
+    return float(metrics.recall_against_exact(approximate, exact, k).mean())
+
+
+def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
+    """Asks each query once: by the index, by the exact signature, and in NumPy."""
+    k = max(KS)
+    catalogue = model.candidate_ids()
+    queries = model.embed_query(data.queries.features)
+    embeddings = model.embeddings()
+    seen = [
+        [catalogue[i].decode() for i in data.seen[row].indices]
+        for row in range(len(data.queries))
+    ]
+
+    def ask(exact: bool, exclude: list[list[str]] | None) -> np.ndarray:
+        found = []
+        for at in range(0, len(data.queries), _BATCH):
+            part = slice(at, at + _BATCH)
+            features = {n: v[part] for n, v in data.queries.features.items()}
+            answer = model.search(features, k, exclude and exclude[part], exact)
+            found.append(answer[CANDIDATE_ID].numpy())
+        ids = np.concatenate(found)
+        return positions(ids.reshape(-1), catalogue).reshape(ids.shape)
+
+    return {
+        "exact": metrics.exact_top_k(queries, embeddings, k)[1],
+        "exact_masked": metrics.exact_top_k(queries, embeddings, k, data.seen)[1],
+        "exact_signature": ask(True, None),
+        "scann": ask(False, None),
+        "scann_masked": ask(False, seen),
+    }
+
+
+def _latency(
+    model: Recommender, queries: Queries, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Times single queries, exact and index in turn, so that noise falls on both."""
+    calls = {
+        "exact": model.signature_function("exact"),
+        "scann": model.signature_function("serving_default"),
+    }
+    options = {
+        K: tf.constant(_LATENCY_K, tf.int32),
+        EXCLUDE: tf.constant([], tf.string, shape=(1, 0)),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(_WARMUP_QUERIES + config.latency_queries):
+        row = turn % len(queries)
+        features = {
+            name: tf.constant(values[row : row + 1])
+            for name, values in queries.features.items()
+        }
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call(**features, **options)[CANDIDATE_ID].numpy()
+            taken[name].append((time.perf_counter() - started) * 1e3)
+    result: dict[str, Any] = {
+        name: {
+            f"p{p}": float(np.percentile(values[_WARMUP_QUERIES:], p))
+            for p in (50, 95, 99)
+        }
+        for name, values in taken.items()
+    }
+    result["k"] = _LATENCY_K
+    result["queries"] = config.latency_queries
+    return result
+
+
+def main(request_path: str, report_path: str) -> int:
+    """Reads the request, evaluates, writes the report; 1 where the user must mend."""
+    with tf.io.gfile.GFile(request_path) as file:
+        request = json.loads(file.read())
+    try:
+        report = evaluate(request)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    with tf.io.gfile.GFile(report_path, "w") as file:
+        file.write(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,84 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Interactions as evaluation needs them: distinct queries, candidates by row."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.errors import UserError
+from serving.servable import parse_examples
+
+_PARSE_BATCH = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Columns of interactions, each [interactions]."""
+
+    columns: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """Returns the number of interactions."""
+        return len(next(iter(self.columns.values())))
+
+
+def read_table(patterns: list[str], specs: dict[str, tf.TensorSpec]) -> Table:
+    """Reads features of raw interactions.
+
+    Args:
+      patterns: Glob patterns of gzipped TFRecord shards of tf.Examples.
+      specs: Names and types of the features to read, one value an example.
+
+    Returns:
+      The columns, rows in the order of the sorted shard names.
+
+    Raises:
+      UserError: No shard matches or they hold no row.
+    """
+    files = sorted(name for one in patterns for name in tf.io.gfile.glob(one))
+    rows = (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(_PARSE_BATCH)
+        .map(lambda serialized: parse_examples(serialized, specs))
+    )
+    batches = list(rows.as_numpy_iterator())
+    if not batches:
+        raise UserError(f"no interactions in {', '.join(patterns)}; the split is empty")
+    return Table({name: np.concatenate([b[name] for b in batches]) for name in specs})
+
+
+@dataclasses.dataclass(frozen=True)
+class Queries:
+    """The distinct queries of a table."""
+
+    features: dict[str, np.ndarray]
+    """Raw features, each [queries]."""
+    of_row: np.ndarray
+    """Which query each interaction is, [interactions]."""
+
+    def __len__(self) -> int:
+        """Returns the number of distinct queries."""
+        return len(next(iter(self.features.values())))
+
+
+def distinct_queries(table: Table, names: list[str]) -> Queries:
+    """Finds the distinct combinations of query features.
+
+    A top-k answer depends on the query alone, so each is asked once however many
+    interactions it has.
+    """
+    codes = [np.unique(table.columns[name], return_inverse=True)[1] for name in names]
+    _, first, of_row = np.unique(
+        np.stack(codes, axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    features = {name: table.columns[name][first] for name in names}
+    return Queries(features, of_row.reshape(-1))
+
+
+def positions(values: np.ndarray, vocabulary: Any) -> np.ndarray:
+    """Returns where values stand in a vocabulary of unique values, -1 where unknown."""
+    where = {value: index for index, value in enumerate(vocabulary)}
+    return np.fromiter((where.get(v, -1) for v in values), np.int64, len(values))

@@ -1,0 +1,153 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The indexes a servable can hold: exact search, ScaNN, and TFRS's plain layers.
+
+Each is a `tf.Module` with one method, `search(queries, k)`, that returns
+`(scores [batch, m], rows [batch, m])`, best first, where a row is a position in the
+catalogue and -1 means that there is no such result (its score is -inf). `m` may be
+smaller than `k`.
+"""
+
+import uuid
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from serving.index_config import IndexPlan
+
+if TYPE_CHECKING:
+    from tensorflow_recommenders.layers import factorized_top_k
+
+
+class Index(Protocol):
+    """What a servable asks of an index."""
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Finds the candidates with the highest dot products.
+
+        Args:
+          queries: float32 [batch, dimensions].
+          k: int32 scalar, at least 1; may exceed the catalogue.
+
+        Returns:
+          Scores float32 [batch, m] and rows int32 [batch, m], m <= k, best first.
+        """
+        ...
+
+
+class ExactIndex(tf.Module):
+    """Exhaustive dot-product search over all candidates."""
+
+    def __init__(self, embeddings: np.ndarray):
+        """Holds the embeddings, float32 [candidates, dimensions]."""
+        super().__init__()
+        self.embeddings = tf.Variable(embeddings, trainable=False, dtype=tf.float32)
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Index.search`; ties go to the lower row."""
+        scores = tf.matmul(queries, self.embeddings, transpose_b=True)
+        return tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
+
+
+def _drop_bogus(
+    scores: tf.Tensor, rows: tf.Tensor, candidates: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Marks what ScaNN pads its answers with.
+
+    Where the searched leaves hold fewer than k points ScaNN fills up with score NaN
+    and row 0, which is somebody's real candidate.
+    """
+    real = tf.math.is_finite(scores) & (rows >= 0) & (rows < candidates)
+    return tf.where(real, scores, -np.inf), tf.where(real, rows, -1)
+
+
+class ScannIndex(tf.Module):
+    """ScaNN: partition, asymmetric hashing, exact rescoring of the best."""
+
+    def __init__(self, embeddings: np.ndarray, plan: IndexPlan):
+        """Builds the index over float32 [candidates, dimensions] embeddings."""
+        super().__init__()
+        from scann.scann_ops.py import scann_ops
+
+        self._ops = scann_ops
+        self._candidates = len(embeddings)
+        self._reorder = plan.reorder
+        builder = scann_ops.builder(embeddings, plan.k, "dot_product")
+        if plan.leaves:
+            builder = builder.tree(
+                plan.leaves,
+                plan.leaves_to_search,
+                training_sample_size=plan.training_sample,
+                training_iterations=plan.training_iterations,
+                min_partition_size=1,
+            )
+        threshold = plan.anisotropic_threshold
+        builder = builder.score_ah(
+            plan.dimensions_per_block,
+            # ScaNN spells "plain quantisation" as NaN.
+            anisotropic_quantization_threshold=threshold or float("nan"),
+            training_sample_size=min(100_000, len(embeddings)),
+        )
+        if plan.reorder:
+            builder = builder.reorder(plan.reorder)
+        # A unique name: two indexes in one process must never share a resource.
+        searcher = builder.build(shared_name=f"scann-{uuid.uuid4()}")
+        self.state = searcher.serialize_to_module()
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Index.search`; rescores at least k hits, so that k may be raised."""
+        searcher = self._ops.searcher_from_module(self.state)
+        k = tf.minimum(k, self._candidates)
+        result = searcher.search_batched(
+            queries,
+            final_num_neighbors=k,
+            pre_reorder_num_neighbors=tf.maximum(k, self._reorder),
+        )
+        return _drop_bogus(result.distances, result.indices, self._candidates)
+
+
+class TfrsIndex(tf.Module):
+    """One of TFRS's own top-k layers, as its tutorial uses it, for comparison."""
+
+    def __init__(self, layer: "factorized_top_k.TopK", embeddings: np.ndarray):
+        """Indexes float32 [candidates, dimensions] embeddings by their row."""
+        super().__init__()
+        self._candidates = len(embeddings)
+        self.layer = layer
+        # Identifiers are left to the layer: it then answers with rows.
+        self.layer.index(tf.constant(embeddings))
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Index.search`."""
+        scores, rows = self.layer(queries, k=tf.minimum(k, self._candidates))
+        return _drop_bogus(scores, tf.cast(rows, tf.int32), self._candidates)
+
+
+def build_index(embeddings: np.ndarray, plan: IndexPlan) -> Index:
+    """Builds the index that a plan asks for.
+
+    Args:
+      embeddings: float32 [candidates, dimensions].
+      plan: Settled knobs, from `serving.index_config.plan_index`.
+
+    Returns:
+      The index; exact search for kind "exact".
+    """
+    if plan.kind == "exact":
+        return ExactIndex(embeddings)
+    if plan.kind == "scann":
+        return ScannIndex(embeddings, plan)
+    from tensorflow_recommenders.layers import factorized_top_k
+
+    if plan.kind == "tfrs-brute-force":
+        return TfrsIndex(factorized_top_k.BruteForce(k=plan.k), embeddings)
+    layer = factorized_top_k.ScaNN(
+        k=plan.k,
+        num_leaves=plan.leaves,
+        num_leaves_to_search=plan.leaves_to_search,
+        training_iterations=plan.training_iterations,
+        dimensions_per_block=plan.dimensions_per_block,
+        num_reordering_candidates=plan.reorder or None,
+    )
+    return TfrsIndex(layer, embeddings)

@@ -1,0 +1,144 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The index's knobs: what a config may say, and what the data then allow."""
+
+import logging
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+# ScaNN's own advice (docs/algorithms.md in its repository): brute force below 20k
+# points, asymmetric hashing with rescoring below 100k, a partition above.
+EXACT_BELOW = 20_000
+PARTITION_FROM = 100_000
+
+_log = logging.getLogger("shortlist.index")
+
+IndexKind = Literal["auto", "exact", "scann", "tfrs-scann", "tfrs-brute-force"]
+
+
+class IndexConfig(BaseModel):
+    """How candidates are indexed. A knob left at null follows ScaNN's own rules."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: IndexKind = "auto"
+    """auto (by catalogue size), exact, scann, or TFRS's plain layers to compare."""
+    k: PositiveInt = 100
+    """Results returned when a request does not say how many."""
+    leaves: PositiveInt | None = None
+    """Partitions; null: about the square root of the catalogue's size."""
+    leaves_to_search: PositiveInt | None = None
+    """Partitions looked into per query; null: a tenth of them, at least 10."""
+    reorder: PositiveInt | None = None
+    """Best approximate hits rescored exactly; null: 4 k, at least 100 (TFRS: none)."""
+    dimensions_per_block: PositiveInt = 2
+    """Dimensions that share one 4-bit code; 2 is ScaNN's own advice."""
+    anisotropic_threshold: float = Field(default=0.2, ge=0, lt=1)
+    """Anisotropic quantisation threshold for dot products; 0: plain quantisation."""
+    training_sample: PositiveInt = 250_000
+    """Candidates that train the partition."""
+    training_iterations: PositiveInt = 12
+    """Iterations of k-means in that training."""
+
+    @model_validator(mode="after")
+    def _searches_no_more_than_there_is(self) -> "IndexConfig":
+        if self.leaves and self.leaves_to_search:
+            if self.leaves_to_search > self.leaves:
+                raise ValueError(
+                    f"leaves_to_search ({self.leaves_to_search}) is more than "
+                    f"leaves ({self.leaves}); lower it"
+                )
+        return self
+
+
+class IndexPlan(BaseModel):
+    """The knobs in force for one catalogue: every choice made, nothing left null."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["exact", "scann", "tfrs-scann", "tfrs-brute-force"]
+    reason: str
+    k: int
+    leaves: int
+    """0: no partition, every code is scanned."""
+    leaves_to_search: int
+    reorder: int
+    """0: approximate scores are final."""
+    dimensions_per_block: int
+    anisotropic_threshold: float
+    training_sample: int
+    training_iterations: int
+
+
+def _choose_kind(config: IndexConfig, candidates: int) -> tuple[str, str]:
+    """Returns the kind of index and why it was chosen."""
+    if config.kind != "auto":
+        return config.kind, f"index.kind is {config.kind}"
+    if candidates < EXACT_BELOW:
+        return "exact", f"{candidates:,} candidates are fewer than {EXACT_BELOW:,}"
+    return "scann", f"{candidates:,} candidates are at least {EXACT_BELOW:,}"
+
+
+def _clamp(name: str, value: int, most: int, why: str) -> int:
+    """Lowers a knob to what the data allow, and says so."""
+    if value <= most:
+        return value
+    _log.warning("index.%s lowered from %d to %d: %s", name, value, most, why)
+    return most
+
+
+def _default_leaves(config: IndexConfig, kind: str, candidates: int) -> int:
+    """Returns the number of partitions when the config leaves it open."""
+    if kind == "tfrs-scann":
+        return min(100, candidates)  # the TFRS layer's own default
+    if config.kind == "auto" and candidates < PARTITION_FROM:
+        return 0
+    return max(1, round(math.sqrt(candidates)))
+
+
+def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPlan:
+    """Settles every knob for a catalogue.
+
+    Args:
+      config: What the user asked for.
+      candidates: Size of the catalogue, at least 1.
+      dimensions: Width of the candidate embeddings.
+
+    Returns:
+      The plan; knobs that the data cannot bear are lowered with a log line.
+    """
+    kind, reason = _choose_kind(config, candidates)
+    # ScaNN's k-means refuses more clusters than points.
+    there_are = f"there are {candidates} candidates"
+    asked = _default_leaves(config, kind, candidates)
+    leaves = _clamp("leaves", config.leaves or asked, candidates, there_are)
+    to_search = max(10, math.ceil(leaves / 10))
+    if config.leaves_to_search is not None:
+        to_search = _clamp(
+            "leaves_to_search",
+            config.leaves_to_search,
+            max(leaves, 1),
+            f"there are {leaves} leaves",
+        )
+    reorder = 0 if kind == "tfrs-scann" else max(100, 4 * config.k)
+    if config.reorder is not None:
+        reorder = _clamp("reorder", config.reorder, candidates, there_are)
+    return IndexPlan(
+        kind=kind,
+        reason=reason,
+        k=config.k,
+        leaves=leaves,
+        leaves_to_search=min(to_search, leaves),
+        reorder=min(reorder, candidates),
+        dimensions_per_block=_clamp(
+            "dimensions_per_block",
+            config.dimensions_per_block,
+            dimensions,
+            f"embeddings have {dimensions} dimensions",
+        ),
+        anisotropic_threshold=config.anisotropic_threshold,
+        training_sample=min(config.training_sample, candidates),
+        training_iterations=config.training_iterations,
+    )

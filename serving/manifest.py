@@ -1,0 +1,46 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest of a servable: what it is made of and what was measured of it."""
+
+import importlib.metadata
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from serving.errors import UserError
+
+_PATH = os.path.join("assets.extra", "manifest.json")
+_PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "tfx")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that a servable depends on."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def write(path: str, content: dict[str, Any]) -> None:
+    """Writes the manifest of the servable in the folder `path`."""
+    target = os.path.join(path, _PATH)
+    tf.io.gfile.makedirs(os.path.dirname(target))
+    with tf.io.gfile.GFile(target, "w") as file:
+        file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def read(path: str) -> dict[str, Any]:
+    """Reads the manifest of the servable in the folder `path`.
+
+    Raises:
+      UserError: There is none, or it is not JSON.
+    """
+    target = os.path.join(path, _PATH)
+    try:
+        with tf.io.gfile.GFile(target) as file:
+            return json.loads(file.read())
+    except tf.errors.NotFoundError:
+        raise UserError(
+            f"{path} has no {_PATH}; it is not a model that Shortlist pushed"
+        ) from None
+    except ValueError:
+        raise UserError(f"{target} is not valid JSON; push the model again") from None

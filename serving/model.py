@@ -1,0 +1,191 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loads a servable and asks it for recommendations."""
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving import manifest
+from serving.errors import UserError
+from serving.servable import CANDIDATE_ID, EMBEDDING, EXCLUDE, SCORE, TITLE, K
+
+
+def versions(base: str) -> list[int]:
+    """Returns the whole versions below a base path, oldest first.
+
+    A version is a folder whose name is a whole number and that holds a SavedModel;
+    anything else, such as one that is still being copied, is passed over.
+    """
+    if not tf.io.gfile.isdir(base):
+        return []
+    names = [name.rstrip("/") for name in tf.io.gfile.listdir(base)]
+    return sorted(
+        int(name)
+        for name in names
+        if name.isdigit()
+        and tf.io.gfile.exists(os.path.join(base, name, "saved_model.pb"))
+    )
+
+
+class Recommender:
+    """A loaded servable."""
+
+    def __init__(self, path: str):
+        """Loads the servable in a folder.
+
+        Raises:
+          UserError: There is no SavedModel, it is damaged, or ScaNN's operations,
+            which it needs, can't be loaded.
+        """
+        if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+            raise UserError(f"{path} holds no SavedModel; name the folder of a version")
+        self.path = path
+        self.manifest = manifest.read(path)
+        if "scann" in self.manifest["index"]["kind"]:
+            load_scann_ops()
+        try:
+            self._model = tf.saved_model.load(path)
+        except (OSError, tf.errors.OpError, ValueError) as error:
+            cause = str(error).splitlines()[0]
+            raise UserError(
+                f"the SavedModel in {path} is damaged ({cause}); push it again"
+            ) from None
+        self.query_features = {
+            name: spec
+            for name, spec in self.signature("serving_default").items()
+            if name not in (K, EXCLUDE)
+        }
+
+    def signature(self, name: str) -> dict[str, tf.TensorSpec]:
+        """Returns the inputs of a signature."""
+        return self._model.signatures[name].structured_input_signature[1]
+
+    def signature_function(self, name: str) -> Any:
+        """Returns a signature to call with keyword arguments, all of them given."""
+        return self._model.signatures[name]
+
+    def candidate_ids(self) -> np.ndarray:
+        """Returns the ids of the catalogue as bytes objects, [candidates], by row."""
+        return self._model.catalogue.ids.numpy()[:-1]
+
+    def embeddings(self) -> np.ndarray:
+        """Returns the catalogue's embeddings, float32 [candidates, dimensions]."""
+        return self._model.exact.embeddings.numpy()
+
+    def embed_query(self, queries: dict[str, Any]) -> np.ndarray:
+        """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""
+        features = {
+            name: tf.convert_to_tensor(queries[name], spec.dtype)
+            for name, spec in self.query_features.items()
+        }
+        return self._model.signatures["embed_query"](**features)[EMBEDDING].numpy()
+
+    def search(
+        self,
+        queries: dict[str, Any],
+        k: int | None = None,
+        exclude: list[list[str]] | None = None,
+        exact: bool = False,
+    ) -> dict[str, tf.Tensor]:
+        """Answers a batch.
+
+        Args:
+          queries: Raw query features by name, each [batch].
+          k: Results a query; null: as the config of the model says.
+          exclude: Candidate ids to leave out, a list for each query, or one for all.
+          exact: Search exhaustively instead of through the index.
+
+        Returns:
+          `candidate_id`, `title` (strings) and `score` (float32), each [batch, k];
+          padded with "" and -inf.
+        """
+        function = self._model.recommend_exact if exact else self._model.recommend
+        features = {
+            name: tf.convert_to_tensor(queries[name], spec.dtype)
+            for name, spec in self.query_features.items()
+        }
+        options = {}
+        if k is not None:
+            options[K] = tf.constant(k, tf.int32)
+        if exclude is not None:
+            options[EXCLUDE] = tf.ragged.constant(
+                exclude, tf.string, ragged_rank=1
+            ).to_tensor("")
+        return function(features, **options)
+
+    def recommend(
+        self,
+        query: dict[str, str],
+        k: int | None = None,
+        exclude: list[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Answers one query, given as text, with real results only.
+
+        Args:
+          query: Raw query features by name.
+          k: Most results to return.
+          exclude: Candidate ids to leave out.
+
+        Returns:
+          `candidate_id`, `title` and `score` of each result, best first.
+
+        Raises:
+          UserError: A feature is missing, unknown or of the wrong type, or k < 1.
+        """
+        if k is not None and k < 1:
+            raise UserError(f"k must be at least 1, got {k}")
+        answer = self.search(
+            self._parse(query), k, None if exclude is None else [exclude]
+        )
+        columns = [answer[name].numpy()[0] for name in (CANDIDATE_ID, TITLE, SCORE)]
+        return [
+            {CANDIDATE_ID: i.decode(), TITLE: t.decode(), SCORE: float(s)}
+            for i, t, s in zip(*columns, strict=True)
+            if i
+        ]
+
+    def _parse(self, query: dict[str, str]) -> dict[str, list]:
+        """Turns text into values of the features' types."""
+        known = ", ".join(sorted(self.query_features))
+        for name in query:
+            if name not in self.query_features:
+                raise UserError(
+                    f"unknown query feature '{name}'; the model takes {known}"
+                )
+        parsed = {}
+        for name, spec in self.query_features.items():
+            if name not in query:
+                raise UserError(
+                    f"query feature '{name}' is missing; the model takes {known}"
+                )
+            try:
+                parsed[name] = [
+                    query[name]
+                    if spec.dtype == tf.string
+                    else spec.dtype.as_numpy_dtype(query[name])
+                ]
+            except ValueError:
+                raise UserError(
+                    f"query feature '{name}' must be of type {spec.dtype.name}, got "
+                    f"{query[name]!r}"
+                ) from None
+        return parsed
+
+
+def load_scann_ops() -> None:
+    """Registers ScaNN's operations with TensorFlow.
+
+    Raises:
+      UserError: ScaNN is not installed, or was built for another TensorFlow.
+    """
+    try:
+        from scann.scann_ops.py import scann_ops  # noqa: F401
+    except (ImportError, tf.errors.NotFoundError) as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(
+            "this model needs ScaNN's TensorFlow operations: pip install scann==1.3.2 "
+            f"beside tensorflow==2.16.2 and import scann before loading it ({cause})"
+        ) from None

@@ -1,0 +1,81 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sets the process up; imported before TensorFlow by every package of the project.
+
+This is the only module that touches environment variables or global settings. It
+imports nothing heavy, so that it can always come first.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+# TFRS and TFX are written for Keras 2; TensorFlow 2.16 and later ship Keras 3 and
+# hand out tf-keras instead when this is set before the first TensorFlow import.
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "root", "tf_keras")
+
+
+def set_up(verbose: bool = False) -> None:
+    """Silences the start-up noise of TensorFlow, absl and google packages.
+
+    Call it before TensorFlow is imported: its C++ log level is read only once.
+
+    Args:
+      verbose: Leave every library as talkative as it is by default.
+    """
+    if verbose:
+        logging.getLogger().setLevel(logging.INFO)
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Python 3.10's end of life is told by several google packages at import.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="google")
+    for name in _NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def quiet_imports(verbose: bool = False) -> Iterator[None]:
+    """Keeps what packages print at import off standard error.
+
+    tensorflow-model-analysis 0.47 reports its own missing `addons` there. If an
+    import fails, what was printed is shown.
+
+    Args:
+      verbose: Let everything through.
+    """
+    if verbose:
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            yield
+    except BaseException:
+        sys.stderr.write(printed.getvalue())
+        raise
+
+
+def child_environment() -> dict[str, str]:
+    """Returns the environment for a fresh Python process of this project.
+
+    The packages may be installed or only stand in a checkout; either way the child
+    must find the very code that its parent runs.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def is_terminal() -> bool:
+    """Tells whether progress may redraw a line: standard error is a terminal."""
+    return sys.stderr.isatty()

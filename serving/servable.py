@@ -1,0 +1,299 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The model that Pusher exports: raw query features in, candidate ids out.
+
+A plain `tf.Module`: the towers, an index, exact search, ids and titles. What holds for
+every answer:
+
+* It has exactly k columns, best first. A row with fewer than k results is filled up
+  with id "", title "" and score -inf; clients drop these.
+* It has fewer than k results only where fewer than k candidates are left in the
+  catalogue after the exclusions: where the searched leaves hold too few, the batch is
+  answered by exact search.
+* An excluded id never comes back; an excluded id that is not in the catalogue, and
+  the empty string, exclude nothing. An empty batch gives an empty answer.
+* A query id never seen in training is answered from the candidates' bias alone.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from serving.errors import UserError
+from serving.index import ExactIndex, Index, build_index
+from serving.index_config import IndexPlan
+
+K = "k"
+EXCLUDE = "exclude"
+CANDIDATE_ID = "candidate_id"
+TITLE = "title"
+SCORE = "score"
+EMBEDDING = "embedding"
+
+NO_EXCLUSION = tf.constant([], tf.string, shape=(1, 0))
+
+
+class Catalogue(tf.Module):
+    """Candidate ids and titles by row, and the row of an id."""
+
+    def __init__(self, ids: list[str], titles: list[str], folder: str):
+        """Holds ids and titles, both [candidates], in the order of the embeddings.
+
+        Args:
+          ids: Candidate ids, unique, without line breaks.
+          titles: What to show for each.
+          folder: Where the id file is written that becomes an asset of the model; it
+            must stay until the model is saved.
+
+        Raises:
+          UserError: An id holds a line break, is empty, or is there twice.
+        """
+        super().__init__()
+        _check_ids(ids)
+        self.size = len(ids)
+        path = os.path.join(folder, "candidate_ids.txt")
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.write("".join(f"{candidate_id}\n" for candidate_id in ids))
+        # An asset file, not a constant: a graph may not exceed 2 GB.
+        self.table = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                path,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            default_value=-1,
+        )
+        # One more row than candidates: the last is what padding looks like.
+        self.ids = tf.Variable([*ids, ""], trainable=False, dtype=tf.string)
+        self.titles = tf.Variable([*titles, ""], trainable=False, dtype=tf.string)
+
+    def rows_of(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the rows of ids, int32 of the same shape; -1 where unknown."""
+        return tf.cast(self.table.lookup(ids), tf.int32)
+
+    def describe(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns ids and titles of rows, where row -1 has both empty."""
+        rows = tf.where(rows < 0, self.size, rows)
+        return {
+            CANDIDATE_ID: tf.gather(self.ids, rows),
+            TITLE: tf.gather(self.titles, rows),
+        }
+
+
+def _check_ids(ids: list[str]) -> None:
+    """Refuses ids that a line of text cannot hold, empty ones and duplicates."""
+    seen = set()
+    for candidate_id in ids:
+        if not candidate_id or "\n" in candidate_id or "\r" in candidate_id:
+            raise UserError(
+                f"candidate id {candidate_id!r} is empty or holds a line break; "
+                "give every candidate a one-line id"
+            )
+        if candidate_id in seen:
+            raise UserError(
+                f"candidate id {candidate_id!r} is in the catalogue twice; ids must "
+                "be unique"
+            )
+        seen.add(candidate_id)
+
+
+def is_member(rows: tf.Tensor, sets: tf.Tensor) -> tf.Tensor:
+    """Tells which rows are in the set of the same batch entry.
+
+    Args:
+      rows: int32 [batch, m].
+      sets: int32 [batch, s], in any order, repeats allowed.
+
+    Returns:
+      bool [batch, m]. Needs batch x (m + s) memory, not batch x m x s.
+    """
+    # A sentinel column, so that a position past the end can be gathered.
+    sentinel = tf.fill([tf.shape(sets)[0], 1], tf.int32.max)
+    ordered = tf.concat([tf.sort(sets, axis=1), sentinel], axis=1)
+    # The raw operation: tf.searchsorted's reshape refuses an empty batch.
+    position = tf.raw_ops.LowerBound(sorted_inputs=ordered, values=rows)
+    return tf.gather(ordered, position, batch_dims=1) == rows
+
+
+def _count_distinct_known(sets: tf.Tensor) -> tf.Tensor:
+    """Counts the distinct rows >= 0 of each batch entry: [batch, s] to [batch]."""
+    ordered = tf.sort(sets, axis=1)
+    new = tf.concat(
+        [tf.ones_like(ordered[:, :1], tf.bool), ordered[:, 1:] != ordered[:, :-1]], 1
+    )
+    return tf.reduce_sum(tf.cast(new & (ordered >= 0), tf.int32), axis=1)
+
+
+def keep_best(
+    scores: tf.Tensor, rows: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Drops excluded results and brings the answer to exactly k columns.
+
+    Args:
+      scores: float32 [batch, m], best first; rows: int32 [batch, m], -1 for none.
+      rows: see scores.
+      excluded: int32 [batch, s], -1 for none.
+      k: int32 scalar.
+
+    Returns:
+      Scores and rows [batch, k]; -inf and -1 where nothing is left.
+    """
+    dropped = (rows < 0) | is_member(rows, excluded)
+    scores = tf.where(dropped, -np.inf, scores)
+    rows = tf.where(dropped, -1, rows)
+    missing = tf.maximum(k - tf.shape(rows)[1], 0)
+    scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=-np.inf)
+    rows = tf.pad(rows, [[0, 0], [0, missing]], constant_values=-1)
+    scores, order = tf.math.top_k(scores, k)
+    return scores, tf.gather(rows, order, batch_dims=1)
+
+
+class Servable(tf.Module):
+    """Towers, index and catalogue behind the signatures of a served model."""
+
+    def __init__(
+        self,
+        towers: tf.Module,
+        embeddings: np.ndarray,
+        ids: list[str],
+        titles: list[str],
+        plan: IndexPlan,
+        folder: str | None = None,
+    ):
+        """Builds the index and holds all that answering needs.
+
+        Args:
+          towers: A loaded two-tower model: `embed_query(features)` and
+            `embed_candidate(features)` from raw features to float32
+            [batch, dimensions], `query_features` and `candidate_features` with the
+            names and types of these.
+          embeddings: float32 [candidates, dimensions], dimensions as the towers have.
+          ids: Candidate ids, [candidates].
+          titles: What to show for each candidate, [candidates].
+          plan: The settled knobs.
+          folder: Where to keep the id file until the model is saved.
+        """
+        super().__init__()
+        self._folder = folder or tempfile.mkdtemp(prefix="shortlist-")
+        self.towers = towers
+        self.catalogue = Catalogue(ids, titles, self._folder)
+        self.exact = ExactIndex(embeddings)
+        self.index = (
+            self.exact if plan.kind == "exact" else build_index(embeddings, plan)
+        )
+        self.default_k = plan.k
+        self.dimensions = embeddings.shape[1]
+
+    def _answer(
+        self, index: Index, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Searches an index for embedded queries; see the module for what holds."""
+        tf.debugging.assert_greater_equal(k, 1, message="k must be at least 1")
+        excluded = self._excluded_rows(exclude, tf.shape(queries)[0])
+        # Over-fetch, so that k are left whatever is excluded.
+        wanted = tf.minimum(k + tf.shape(excluded)[1], self.catalogue.size)
+        scores, rows = keep_best(*index.search(queries, wanted), excluded, k)
+        if index is not self.exact:
+            left = self.catalogue.size - _count_distinct_known(excluded)
+            found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
+            scores, rows = tf.cond(
+                tf.reduce_any(found < tf.minimum(k, left)),
+                lambda: keep_best(*self.exact.search(queries, wanted), excluded, k),
+                lambda: (scores, rows),
+            )
+        return {**self.catalogue.describe(rows), SCORE: scores}
+
+    def _excluded_rows(self, exclude: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+        """Turns ids to leave out, [batch or 1, s], into rows [batch, s]."""
+        rows = self.catalogue.rows_of(exclude)
+        tf.debugging.assert_equal(
+            (tf.shape(rows)[0] == batch) | (tf.shape(rows)[0] == 1),
+            True,
+            message="exclude must have one row, or one row for each query",
+        )
+        return tf.broadcast_to(rows, [batch, tf.shape(rows)[1]])
+
+    def save(self, path: str) -> None:
+        """Writes the SavedModel with its signatures into a folder.
+
+        Signatures: `serving_default` and `exact` (query features, k, exclude),
+        `serving_examples` (serialized tf.Examples), `embed_query`, `embed_candidate`.
+        """
+        functions = _trace(self)
+        # Kept as attributes too: called by name, k and exclude may be left out.
+        self.recommend = functions["serving_default"]
+        self.recommend_exact = functions["exact"]
+        tf.saved_model.save(self, path, signatures=functions)
+
+
+def _trace(servable: Servable) -> dict[str, Callable]:
+    """Traces the signatures of a servable over its towers' own features."""
+    towers = servable.towers
+    query_specs = dict(towers.query_features)
+
+    def examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = parse_examples(serialized, query_specs)
+        return servable._answer(
+            servable.index, towers.embed_query(features), default_k, NO_EXCLUSION
+        )
+
+    default_k = tf.constant(servable.default_k, tf.int32)
+    serialized = tf.TensorSpec([None], tf.string, "examples")
+    return {
+        "serving_default": _searching(servable, servable.index),
+        "exact": _searching(servable, servable.exact),
+        "serving_examples": tf.function(examples, input_signature=[serialized]),
+        "embed_query": _embedding(towers.embed_query, query_specs),
+        "embed_candidate": _embedding(
+            towers.embed_candidate, dict(towers.candidate_features)
+        ),
+    }
+
+
+def _searching(servable: Servable, index: Index) -> Callable:
+    """Makes a signature of query features, k and exclude over one index."""
+    default_k = tf.constant(servable.default_k, tf.int32)
+
+    # Tensors as defaults are written into the SavedModel: k and exclude are optional
+    # to TensorFlow Serving and to whoever calls the restored function by name.
+    @tf.function(
+        input_signature=[
+            dict(servable.towers.query_features),
+            tf.TensorSpec([], tf.int32, K),
+            tf.TensorSpec([None, None], tf.string, EXCLUDE),
+        ]
+    )
+    def search(features, k=default_k, exclude=NO_EXCLUSION):
+        queries = servable.towers.embed_query(features)
+        return servable._answer(index, queries, k, exclude)
+
+    return search
+
+
+def _embedding(tower: Callable, specs: dict[str, tf.TensorSpec]) -> Callable:
+    """Makes a signature of raw features that returns their embedding."""
+    return tf.function(
+        lambda features: {EMBEDDING: tower(features)}, input_signature=[specs]
+    )
+
+
+def parse_examples(
+    serialized: tf.Tensor, specs: dict[str, tf.TensorSpec]
+) -> dict[str, tf.Tensor]:
+    """Parses serialized tf.Examples, [batch], into one value per feature, [batch].
+
+    A feature that an example lacks is read as the empty string or zero, which no
+    vocabulary holds: it is answered as an unknown one.
+    """
+    spec = {
+        name: tf.io.FixedLenFeature(
+            [], spec.dtype, "" if spec.dtype == tf.string else 0
+        )
+        for name, spec in specs.items()
+    }
+    return tf.io.parse_example(serialized, spec)

@@ -1,0 +1,40 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The trained towers as a servable holds them: loaded from the Trainer's model."""
+
+import tensorflow as tf
+
+_EMBED_QUERY = "embed_query"
+_EMBED_CANDIDATE = "embed_candidate"
+_EMBEDDING = "embedding"
+
+
+class Towers(tf.Module):
+    """Embeds raw query and candidate features."""
+
+    def __init__(self, path: str):
+        """Loads the SavedModel that the Trainer wrote."""
+        super().__init__()
+        self.model = tf.saved_model.load(path)
+        # Not attributes: a tf.Module would wrap the specs as something to save.
+        self._specs = lambda name: self.model.signatures[
+            name
+        ].structured_input_signature[1]
+
+    @property
+    def query_features(self) -> dict[str, tf.TensorSpec]:
+        """Names and types of the raw query features, each [batch]."""
+        return self._specs(_EMBED_QUERY)
+
+    @property
+    def candidate_features(self) -> dict[str, tf.TensorSpec]:
+        """Names and types of the raw candidate features, each [batch]."""
+        return self._specs(_EMBED_CANDIDATE)
+
+    def embed_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""
+        return self.model.embed_query(features)[_EMBEDDING]
+
+    def embed_candidate(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Embeds raw candidate features as float32 [batch, dimensions]."""
+        return self.model.embed_candidate(features)[_EMBEDDING]
