@@ -53,12 +53,13 @@ def summarize(
     with fileio.open(os.path.join(folder, REPORT_FILE)) as file:
         report = json.loads(file.read())
     evaluation = outputs["Evaluator"]["evaluation"].uri
-    gates = [gate.as_dict() for gate in results.read_gates(evaluation)]
+    slices = results.read_slices(evaluation)
+    gates = results.read_gates(evaluation, config.evaluation.gates, slices)
     return {
         **report,
         "pipeline": config.name,
-        "gates": report["gates"] + gates,
-        "slices": results.read_slices(evaluation),
+        "gates": report["gates"] + [gate.as_dict() for gate in gates],
+        "slices": slices,
         "pushed_version": _pushed_version(outputs["Pusher"]["pushed_model"]),
         "run": {
             "seconds": round(seconds, 1),

@@ -56,10 +56,21 @@ def make_eval_config(
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[metric, count],
-                thresholds={gate: _threshold(config.gates)},
+                per_slice_thresholds={gate: _overall(_threshold(config.gates))},
             )
         ],
         options=options,
+    )
+
+
+def _overall(threshold: tfma.MetricThreshold) -> tfma.PerSliceMetricThresholds:
+    """Returns a threshold of the overall slice; a plain one would bind every slice."""
+    return tfma.PerSliceMetricThresholds(
+        thresholds=[
+            tfma.PerSliceMetricThreshold(
+                slicing_specs=[tfma.SlicingSpec()], threshold=threshold
+            )
+        ]
     )
 
 

@@ -77,11 +77,15 @@ def _computations(
 def _keys(ks: list[int], ranking_k: int, model: str) -> list[tfma.metrics.MetricKey]:
     """Returns the keys in the order of the accumulator's sums.
 
-    They carry no `example_weighted`: thresholds in a MetricsSpec match such keys only.
+    They carry no `example_weighted` (its default is False): thresholds in a
+    MetricsSpec match such keys only.
     """
     names = [top_k_accuracy_name(k) for k in ks]
     names += [f"ndcg_{ranking_k}", f"mrr_{ranking_k}"]
-    return [tfma.metrics.MetricKey(name=name, model_name=model) for name in names]
+    return [
+        tfma.metrics.MetricKey(name=name, model_name=model, example_weighted=None)
+        for name in names
+    ]
 
 
 class _Combiner(beam.CombineFn):

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 
+from components.evaluator.metrics import top_k_accuracy_name
+from serving.evaluation.config import GatesConfig
 from serving.evaluation.gates import Gate
 
 _LOWER, _UPPER = "lowerBound", "upperBound"
@@ -50,29 +52,37 @@ def _figure(value: dict[str, Any]) -> dict[str, float]:
     return {"value": float(value["doubleValue"])}
 
 
-def read_gates(folder: str) -> list[Gate]:
+def read_gates(
+    folder: str, config: GatesConfig, slices: list[dict[str, Any]]
+) -> list[Gate]:
     """Returns the bounds that Evaluator checked on the overall slice.
 
     Args:
       folder: URI of the evaluation artifact.
+      config: The bounds.
+      slices: From `read_slices`.
+
+    Returns:
+      One gate for each bound that is set, and a failed one more should Evaluator have
+      refused for another reason than these.
     """
-    result = tfma.load_validation_result(folder)
+    overall = slices[0]["metrics"]
+    name = top_k_accuracy_name(config.gate_k)
     gates = []
-    for by_slice in result.metric_validations_per_slice:
-        for failure in by_slice.failures:
-            gates.append(_failed(failure))
+    if config.min_top_k_accuracy is not None:
+        value = overall[name]["value"]
+        gates.append(Gate(name, value, config.min_top_k_accuracy, "at least"))
+    difference = overall.get(f"{name}_diff")
+    if difference and config.max_drop_from_baseline is not None:
+        gates.append(
+            Gate(
+                f"{name} minus that of the last blessed model",
+                difference["value"],
+                -config.max_drop_from_baseline,
+                "at least",
+            )
+        )
+    blessed = tfma.load_validation_result(folder).validation_ok
+    if not blessed and all(gate.passed for gate in gates):
+        gates.append(Gate("Evaluator's own verdict", 0, 1, "at least"))
     return gates
-
-
-def _failed(failure: tfma.proto.validation_result_pb2.ValidationFailure) -> Gate:
-    """Turns a failed threshold into a gate."""
-    name = failure.metric_key.name
-    value = failure.metric_value.double_value.value
-    if failure.metric_value.HasField("bounded_value"):
-        value = failure.metric_value.bounded_value.value.value
-    threshold = failure.metric_threshold
-    if failure.metric_key.is_diff:
-        bound = threshold.change_threshold.absolute.value
-        return Gate(f"{name} against the last blessed model", value, bound, "at least")
-    bound = threshold.value_threshold.lower_bound.value
-    return Gate(name, value, bound, "at least")

@@ -51,7 +51,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     TFX's own `BaseExampleGenExecutor` shuffles the rows at random before it writes
     them. This one writes a file a shard and split and keeps the order, so that the
-    same config gives the same files to train on, and in a third of the time.
+    same config gives the same files to train on, and in less than half the time.
     """
 
     def Do(
@@ -236,9 +236,12 @@ def _time_ends(source: beam.PCollection, split: splits.TimeSplit) -> beam.PColle
     )
     counts = source | "TimeCounts" >> beam.ParDo(_TimeCounts(split), limits)
     total = counts | "AllCounts" >> beam.CombineGlobally(_add_up)
-    return total | "TimeEnds" >> beam.Map(
-        lambda total, limits: splits.time_ends(total, *limits, split.fractions), limits
-    )
+    return total | "TimeEnds" >> beam.Map(_ends, limits, split.fractions)
+
+
+def _ends(counts: Any, limits: tuple[int, int], fractions: Any) -> list[int]:
+    first, last = limits
+    return splits.time_ends(counts, first, last, fractions)
 
 
 def _widest(limits: Any) -> tuple[int, int]:

@@ -169,7 +169,7 @@ def builder_from_files(
 
     registered: Any = tfds.builder_cls("movielens")
 
-    class _MovielensFromFiles(registered, skip_registration=True):  # type: ignore[misc]
+    class _MovielensFromFiles(registered, skip_registration=True):  # type: ignore[call-arg]
         """The registered builder, reading files at hand."""
 
         name = registered.name

@@ -3,7 +3,7 @@
 """Reads, looks into and writes TFRecord files of tf.Examples, thousands at a time.
 
 Records stay the serialized bytes that they are; only the features that are asked for
-are decoded, in C++. That is 20 times quicker than a Beam step a record.
+are decoded, in C++. For 100,000 records every Beam step a record costs seconds.
 """
 
 import os

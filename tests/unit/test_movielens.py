@@ -203,8 +203,8 @@ def _archive() -> bytes:
 
 
 def test_the_first_route_is_tfds_own_download(tmp_path, download_from, caplog, capsys):
+    caplog.set_level(logging.WARNING)  # of all others: not verbose
     caplog.set_level(logging.INFO, logger=tfds_data.__name__)
-    logging.getLogger().setLevel(logging.WARNING)
     with _server(_archive()) as url:
         download_from(url)
         builder = tfds_data.prepare("movielens/100k-ratings", str(tmp_path))
@@ -218,6 +218,7 @@ def test_the_first_route_is_tfds_own_download(tmp_path, download_from, caplog, c
 def test_an_interrupted_download_is_told_and_the_wheel_tried(
     tmp_path, download_from, caplog
 ):
+    caplog.set_level(logging.WARNING, logger=tfds_data.__name__)
     archive = _archive()
     with _server(archive[:200], announced=len(archive)) as url:
         download_from(url)
@@ -231,6 +232,7 @@ def test_an_interrupted_download_is_told_and_the_wheel_tried(
 
 
 def test_a_corrupt_archive_is_told_and_the_wheel_tried(tmp_path, download_from, caplog):
+    caplog.set_level(logging.WARNING, logger=tfds_data.__name__)
     with _server(b"this is no zip file") as url:
         download_from(url)
         with pytest.raises(UserError, match="recbole.*check the network"):
