@@ -11,9 +11,6 @@ from tfx.components import (
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, transform_pb2
@@ -25,6 +22,7 @@ from components.example_cleaner.component import ExampleCleaner
 from components.example_validator.component import StrictExampleValidator
 from components.index_evaluator.component import IndexEvaluator
 from components.pusher.component import AtomicPusher
+from components.resolver import LatestOtherBlessedModelStrategy
 from components.scann_indexer.component import ScannIndexer
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import TwoTowerTrainer
@@ -271,7 +269,8 @@ class _Nodes:
         """Judges the servable by slice, against the latest blessed one."""
         baseline = self._add(
             Resolver(
-                strategy_class=LatestBlessedModelStrategy,
+                strategy_class=LatestOtherBlessedModelStrategy,
+                candidate=model,
                 model=types.Channel(type=standard_artifacts.Model),
                 model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             ),

@@ -9,6 +9,9 @@ import tensorflow_model_analysis as tfma
 from components.evaluator.metrics import top_k_accuracy_name
 from serving.evaluation.config import EvaluationConfig, GatesConfig
 
+CANDIDATE = "candidate"
+"""What TFMA calls the model under evaluation, where there is a baseline beside it."""
+
 _KS = (1, 5, 10, 50, 100)
 _RANKING_K = 10
 _SIGNATURE = "serving_examples"
@@ -41,7 +44,9 @@ def make_eval_config(
     options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.JACKKNIFE
     return tfma.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(signature_name=_SIGNATURE, label_key=label),
+            tfma.ModelSpec(
+                name=CANDIDATE, signature_name=_SIGNATURE, label_key=label
+            ),
             tfma.ModelSpec(
                 name="baseline",
                 signature_name=_SIGNATURE,
