@@ -15,9 +15,3 @@ class IndexEvaluation(artifact.Artifact):
     """IndexEvaluator's report, as `report.json`."""
 
     TYPE_NAME = "IndexEvaluation"
-
-
-class CleaningReport(artifact.Artifact):
-    """What an ExampleCleaner found and dropped, as `report.json`."""
-
-    TYPE_NAME = "CleaningReport"

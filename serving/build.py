@@ -20,7 +20,7 @@ from serving.towers import Towers
 
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
-_log = logging.getLogger("shortlist.index")
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 EXACT_BELOW = 20_000
 PARTITION_FROM = 100_000
 
-_log = logging.getLogger("shortlist.index")
+_log = logging.getLogger(__name__)
 
 IndexKind = Literal["auto", "exact", "scann", "tfrs-scann", "tfrs-brute-force"]
 

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 # hand out tf-keras instead when this is set before the first TensorFlow import.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
-_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "root", "tf_keras")
+_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "tf_keras")
+_OUR_LOGGERS = ("components", "pipeline", "serving", "trainer")
 
 
 def set_up(verbose: bool = False) -> None:
@@ -29,6 +30,7 @@ def set_up(verbose: bool = False) -> None:
     Args:
       verbose: Leave every library as talkative as it is by default.
     """
+    _show_our_logs()
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
         return
@@ -41,6 +43,16 @@ def set_up(verbose: bool = False) -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="google")
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _show_our_logs() -> None:
+    """Prints what the project's own modules log, one plain line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("           %(message)s"))
+    for name in _OUR_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]  # once, however often this is called
+        logger.setLevel(logging.INFO)
 
 
 @contextlib.contextmanager

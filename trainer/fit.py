@@ -19,7 +19,7 @@ from trainer.model import TwoTowerModel
 VALID_ACCURACY = "valid_top_10_accuracy"
 _K = 10
 
-_log = logging.getLogger("shortlist.trainer")
+_log = logging.getLogger(__name__)
 
 
 def make_optimizer(config: TrainingConfig) -> tf.keras.optimizers.Optimizer:
