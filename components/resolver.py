@@ -32,6 +32,8 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
         Returns:
             The standard strategy's answer; the candidate is not part of it.
         """
+        if not all(input_dict.values()) or CANDIDATE_KEY not in input_dict:
+            return {key: [] for key in input_dict}  # nothing was blessed yet
         own = {artifact.id for artifact in input_dict[CANDIDATE_KEY]}
         others = {
             key: [artifact for artifact in artifacts if artifact.id not in own]

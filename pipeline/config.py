@@ -97,6 +97,13 @@ class ShuffleSplit(_Strict):
     counts: dict[Literal["train", "valid", "eval"], PositiveInt]
     """Interactions a split, taken in this order."""
 
+    @model_validator(mode="after")
+    def _none_is_empty(self) -> "ShuffleSplit":
+        for name in ("train", "eval"):
+            if name not in self.counts:
+                raise ValueError(f"the split '{name}' is empty; give it a count")
+        return self
+
 
 Split = Annotated[RandomSplit | TimeSplit | ShuffleSplit, Field(discriminator="method")]
 
@@ -180,9 +187,12 @@ def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig
         _apply(tree, override)
     for section in ("interactions", "candidates"):
         part = tree.get(section)
-        if isinstance(part, dict) and isinstance(part.get("schema"), str):
+        if not isinstance(part, dict):
+            continue
+        schema = part.get("schema")
+        if isinstance(schema, str) and "://" not in schema:
             folder = os.path.dirname(os.path.abspath(path))
-            part["schema"] = os.path.join(folder, part["schema"])
+            part["schema"] = os.path.join(folder, schema)
     try:
         config = PipelineConfig.model_validate(tree)
     except pydantic.ValidationError as error:
@@ -203,7 +213,7 @@ def _read_yaml(path: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no keys; start from one of configs/")
@@ -231,14 +241,17 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 def _explain(error: pydantic.ValidationError) -> str:
     """Turns the first error of a validation into one sentence."""
     first = error.errors()[0]
-    # The tag of a discriminated union is part of pydantic's path, not of the user's.
-    location = [str(part) for part in first["loc"]]
-    location = [part for part in location if part not in _SPLIT_TAGS]
+    location = _user_location(first["loc"])
     key = ".".join(location) or "the config"
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{_nearest(location)}"
     if first["type"] == "missing":
         return f"the key '{key}' is missing; add it"
+    if first["type"] == "union_tag_not_found":
+        return f"the key '{key}.method' is missing; add it"
+    if first["type"] == "union_tag_invalid":
+        tag, expected = first["ctx"]["tag"], first["ctx"]["expected_tags"]
+        return f"{key}.method: input should be one of {expected}, got '{tag}'"
     message = re.sub(r"^(Value error, )", "", first["msg"])
     if first["type"] == "value_error":
         return f"{key}: {message}"
@@ -246,6 +259,17 @@ def _explain(error: pydantic.ValidationError) -> str:
 
 
 _SPLIT_TAGS = {"random", "time", "shuffle"}
+
+
+def _user_location(location: tuple[int | str, ...]) -> list[str]:
+    """Returns pydantic's path to an error as the user wrote it.
+
+    Pydantic adds the tag of a discriminated union, and "[key]" for a wrong key.
+    """
+    parts = [str(part) for part in location if part != "[key]"]
+    if parts[1:2] == ["split"] and parts[2:3] and parts[2] in _SPLIT_TAGS:
+        del parts[2]
+    return parts
 
 
 def all_keys() -> list[str]:
@@ -282,6 +306,9 @@ def _nearest(location: list[str]) -> str:
         for key in keys
         if key.startswith(prefix) and "." not in key.removeprefix(prefix)
     ]
+    if last in siblings:
+        # It is there, but in another variant of this part.
+        return f"; it does not go with this kind of {parents[-1]}, take it out"
     near = difflib.get_close_matches(last, siblings, 1, 0.5)
     if near:
         return f"; did you mean '{prefix}{near[0]}'?"

@@ -50,15 +50,19 @@ def read(layout: Layout) -> dict[str, Any]:
     """Reads the summary of a pipeline's last run.
 
     Raises:
-      UserError: It is not JSON.
+      UserError: It is not JSON, or not a summary.
     """
     try:
         with open(layout.summary, encoding="utf-8") as file:
-            return json.load(file)
+            content = json.load(file)
     except ValueError:
         raise UserError(
             f"{layout.summary} is not valid JSON; run the pipeline again"
         ) from None
+    # It is written whole, so one of its keys stands for all.
+    if not isinstance(content, dict) or "pushed_version" not in content:
+        raise UserError(f"{layout.summary} is not a summary; run the pipeline again")
+    return content
 
 
 def refusals(summary: dict[str, Any]) -> list[str]:

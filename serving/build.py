@@ -47,6 +47,7 @@ def read_candidates(folder: str) -> Candidates:
       UserError: There are no shards, no rows, or vectors of unequal length.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     files = sorted(tf.io.gfile.glob(os.path.join(folder, "*.parquet")))
@@ -62,7 +63,7 @@ def read_candidates(folder: str) -> Candidates:
     table = table.sort_by("candidate_id").combine_chunks()
     column = table["embedding"].combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False)
-    if len(flat) % len(table):
+    if len(pc.unique(pc.list_value_length(column))) > 1:
         raise UserError(f"{folder} holds embeddings of unequal length; embed them anew")
     return Candidates(
         ids=table["candidate_id"].to_pylist(),

@@ -12,10 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 # points, asymmetric hashing with rescoring below 100k, a partition above.
 EXACT_BELOW = 20_000
 PARTITION_FROM = 100_000
+# Asymmetric hashing learns 16 codes a block from at least as many points; with one
+# point ScaNN 1.3.2 ends the process.
+HASHABLE_FROM = 16
+# ScaNN draws its training sample at random, so that it may be smaller than asked.
+_POINTS_PER_LEAF = 40
 
 _log = logging.getLogger(__name__)
 
-IndexKind = Literal["auto", "exact", "scann", "tfrs-scann", "tfrs-brute-force"]
+PlanKind = Literal["exact", "scann", "tfrs-scann", "tfrs-brute-force"]
+IndexKind = Literal["auto", PlanKind]
 
 
 class IndexConfig(BaseModel):
@@ -58,7 +64,7 @@ class IndexPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["exact", "scann", "tfrs-scann", "tfrs-brute-force"]
+    kind: PlanKind
     reason: str
     k: int
     leaves: int
@@ -72,8 +78,12 @@ class IndexPlan(BaseModel):
     training_iterations: int
 
 
-def _choose_kind(config: IndexConfig, candidates: int) -> tuple[str, str]:
+def _choose_kind(config: IndexConfig, candidates: int) -> tuple[PlanKind, str]:
     """Returns the kind of index and why it was chosen."""
+    if "scann" in config.kind and candidates < HASHABLE_FROM:
+        reason = f"ScaNN needs {HASHABLE_FROM} candidates and there are {candidates}"
+        _log.warning("index.kind changed from %s to exact: %s", config.kind, reason)
+        return "exact", reason
     if config.kind != "auto":
         return config.kind, f"index.kind is {config.kind}"
     if candidates < EXACT_BELOW:
@@ -98,6 +108,39 @@ def _default_leaves(config: IndexConfig, kind: str, candidates: int) -> int:
     return max(1, round(math.sqrt(candidates)))
 
 
+def _leaves(config: IndexConfig, kind: str, candidates: int) -> int:
+    """Returns the number of partitions in force, 0 for none."""
+    leaves = config.leaves or _default_leaves(config, kind, candidates)
+    # ScaNN's k-means refuses more clusters than points.
+    leaves = _clamp("leaves", leaves, candidates, f"there are {candidates} candidates")
+    if leaves != 1 or "scann" not in kind:
+        return leaves
+    # ScaNN 1.3.2 answers from a single leaf with the same row over and over; the TFRS
+    # layer can't do without a partition.
+    leaves = 2 if kind == "tfrs-scann" else 0
+    _log.warning("index.leaves changed from 1 to %d: one leaf is no partition", leaves)
+    return leaves
+
+
+def _leaves_to_search(config: IndexConfig, leaves: int) -> int:
+    """Returns how many partitions to look into for a query."""
+    if config.leaves_to_search is None:
+        return min(max(10, math.ceil(leaves / 10)), leaves)
+    there_are = f"there are {leaves} leaves"
+    return _clamp("leaves_to_search", config.leaves_to_search, leaves, there_are)
+
+
+def _training_sample(config: IndexConfig, leaves: int, candidates: int) -> int:
+    """Returns how many candidates train the partition."""
+    least = min(_POINTS_PER_LEAF * leaves, candidates)
+    if config.training_sample < least:
+        _log.warning(
+            "index.training_sample raised from %d to %d: there are %d leaves to train",
+            config.training_sample, least, leaves,
+        )  # fmt: skip
+    return min(max(config.training_sample, least), candidates)
+
+
 def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPlan:
     """Settles every knob for a catalogue.
 
@@ -110,27 +153,18 @@ def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPl
       The plan; knobs that the data cannot bear are lowered with a log line.
     """
     kind, reason = _choose_kind(config, candidates)
-    # ScaNN's k-means refuses more clusters than points.
-    there_are = f"there are {candidates} candidates"
-    asked = _default_leaves(config, kind, candidates)
-    leaves = _clamp("leaves", config.leaves or asked, candidates, there_are)
-    to_search = max(10, math.ceil(leaves / 10))
-    if config.leaves_to_search is not None:
-        to_search = _clamp(
-            "leaves_to_search",
-            config.leaves_to_search,
-            max(leaves, 1),
-            f"there are {leaves} leaves",
-        )
+    leaves = _leaves(config, kind, candidates)
     reorder = 0 if kind == "tfrs-scann" else max(100, 4 * config.k)
     if config.reorder is not None:
-        reorder = _clamp("reorder", config.reorder, candidates, there_are)
+        reorder = _clamp(
+            "reorder", config.reorder, candidates, f"there are {candidates} candidates"
+        )
     return IndexPlan(
         kind=kind,
         reason=reason,
         k=config.k,
         leaves=leaves,
-        leaves_to_search=min(to_search, leaves),
+        leaves_to_search=_leaves_to_search(config, leaves),
         reorder=min(reorder, candidates),
         dimensions_per_block=_clamp(
             "dimensions_per_block",
@@ -139,6 +173,6 @@ def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPl
             f"embeddings have {dimensions} dimensions",
         ),
         anisotropic_threshold=config.anisotropic_threshold,
-        training_sample=min(config.training_sample, candidates),
+        training_sample=_training_sample(config, leaves, candidates),
         training_iterations=config.training_iterations,
     )

@@ -32,15 +32,19 @@ def read(path: str) -> dict[str, Any]:
     """Reads the manifest of the servable in the folder `path`.
 
     Raises:
-      UserError: There is none, or it is not JSON.
+      UserError: There is none, it is not JSON, or it does not name the index.
     """
     target = os.path.join(path, _PATH)
     try:
         with tf.io.gfile.GFile(target) as file:
-            return json.loads(file.read())
+            content = json.loads(file.read())
     except tf.errors.NotFoundError:
         raise UserError(
             f"{path} has no {_PATH}; it is not a model that Shortlist pushed"
         ) from None
     except ValueError:
         raise UserError(f"{target} is not valid JSON; push the model again") from None
+    index = content.get("index") if isinstance(content, dict) else None
+    if not isinstance(index, dict) or not isinstance(index.get("kind"), str):
+        raise UserError(f"{target} does not name the index; push the model again")
+    return content

@@ -25,7 +25,8 @@ def versions(base: str) -> list[int]:
     return sorted(
         int(name)
         for name in names
-        if name.isdigit()
+        if name.isascii()
+        and name.isdigit()
         and tf.io.gfile.exists(os.path.join(base, name, "saved_model.pb"))
     )
 
@@ -48,7 +49,8 @@ class Recommender:
             load_scann_ops()
         try:
             self._model = tf.saved_model.load(path)
-        except (OSError, tf.errors.OpError, ValueError) as error:
+        # TensorFlow reports a truncated file of variables as an IndexError.
+        except (OSError, tf.errors.OpError, ValueError, LookupError) as error:
             cause = str(error).splitlines()[0]
             raise UserError(
                 f"the SavedModel in {path} is damaged ({cause}); push it again"
@@ -137,6 +139,8 @@ class Recommender:
         """
         if k is not None and k < 1:
             raise UserError(f"k must be at least 1, got {k}")
+        if k is not None:
+            k = min(k, self._model.catalogue.ids.shape[0] - 1)  # no padding to drop
         answer = self.search(
             self._parse(query), k, None if exclude is None else [exclude]
         )
@@ -167,7 +171,7 @@ class Recommender:
                     if spec.dtype == tf.string
                     else spec.dtype.as_numpy_dtype(query[name])
                 ]
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise UserError(
                     f"query feature '{name}' must be of type {spec.dtype.name}, got "
                     f"{query[name]!r}"

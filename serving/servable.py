@@ -33,6 +33,9 @@ TITLE = "title"
 SCORE = "score"
 EMBEDDING = "embedding"
 
+QUERY_SEGMENT = "query_segment"
+WARM, COLD = "warm", "cold"
+
 NO_EXCLUSION = tf.constant([], tf.string, shape=(1, 0))
 
 
@@ -193,7 +196,12 @@ class Servable(tf.Module):
         self, index: Index, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Searches an index for embedded queries; see the module for what holds."""
-        tf.debugging.assert_greater_equal(k, 1, message="k must be at least 1")
+        checked = tf.debugging.assert_greater_equal(
+            k, 1, message="k must be at least 1"
+        )
+        # Else an operation further down may fail first, with a message of its own.
+        with tf.control_dependencies([checked]):
+            k = tf.identity(k)
         excluded = self._excluded_rows(exclude, tf.shape(queries)[0])
         # Over-fetch, so that k are left whatever is excluded.
         wanted = tf.minimum(k + tf.shape(excluded)[1], self.catalogue.size)
@@ -211,18 +219,20 @@ class Servable(tf.Module):
     def _excluded_rows(self, exclude: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
         """Turns ids to leave out, [batch or 1, s], into rows [batch, s]."""
         rows = self.catalogue.rows_of(exclude)
-        tf.debugging.assert_equal(
+        checked = tf.debugging.assert_equal(
             (tf.shape(rows)[0] == batch) | (tf.shape(rows)[0] == 1),
             True,
             message="exclude must have one row, or one row for each query",
         )
-        return tf.broadcast_to(rows, [batch, tf.shape(rows)[1]])
+        with tf.control_dependencies([checked]):
+            return tf.broadcast_to(rows, [batch, tf.shape(rows)[1]])
 
     def save(self, path: str) -> None:
         """Writes the SavedModel with its signatures into a folder.
 
         Signatures: `serving_default` and `exact` (query features, k, exclude),
-        `serving_examples` (serialized tf.Examples), `embed_query`, `embed_candidate`.
+        `serving_examples` (serialized tf.Examples), `embed_query`, `embed_candidate`, and
+        `query_segment` (serialized tf.Examples), by which Evaluator slices.
         """
         functions = _trace(self)
         # Kept as attributes too: called by name, k and exclude may be left out.
@@ -248,6 +258,7 @@ def _trace(servable: Servable) -> dict[str, Callable]:
         "serving_default": _searching(servable, servable.index),
         "exact": _searching(servable, servable.exact),
         "serving_examples": tf.function(examples, input_signature=[serialized]),
+        "query_segment": _segmenting(towers),
         "embed_query": _embedding(towers.embed_query, query_specs),
         "embed_candidate": _embedding(
             towers.embed_candidate, dict(towers.candidate_features)
@@ -268,11 +279,28 @@ def _searching(servable: Servable, index: Index) -> Callable:
             tf.TensorSpec([None, None], tf.string, EXCLUDE),
         ]
     )
-    def search(features, k=default_k, exclude=NO_EXCLUSION):
+    def search(
+        features: dict[str, tf.Tensor],
+        k: tf.Tensor = default_k,
+        exclude: tf.Tensor = NO_EXCLUSION,
+    ) -> dict[str, tf.Tensor]:
         queries = servable.towers.embed_query(features)
         return servable._answer(index, queries, k, exclude)
 
     return search
+
+
+def _segmenting(towers: tf.Module) -> Callable:
+    """Makes a function of tf.Examples that names each query's segment, to slice by."""
+    specs = dict(towers.query_features)
+
+    def segment(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        known = towers.is_known_query(parse_examples(serialized, specs))
+        return {QUERY_SEGMENT: tf.where(known, WARM, COLD)}
+
+    return tf.function(
+        segment, input_signature=[tf.TensorSpec([None], tf.string, "examples")]
+    )
 
 
 def _embedding(tower: Callable, specs: dict[str, tf.TensorSpec]) -> Callable:

@@ -35,6 +35,10 @@ class Towers(tf.Module):
         """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""
         return self.model.embed_query(features)[_EMBEDDING]
 
+    def is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Tells which queries training has seen, bool [batch]."""
+        return self.model.is_known_query(features)
+
     def embed_candidate(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Embeds raw candidate features as float32 [batch, dimensions]."""
         return self.model.embed_candidate(features)[_EMBEDDING]

@@ -36,9 +36,19 @@ class TwoTowers(tf.Module):
             self._embed_candidate, input_signature=[_specs(candidate_id)]
         )
 
-    def _embed_query(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        self.is_known_query = tf.function(
+            self._is_known_query, input_signature=[_specs(query_id)]
+        )
+
+    def _is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.reshape(self._query_positions(features) >= 0, [-1])
+
+    def _query_positions(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         raw = _as_transform_reads(features, self._query_spec)
-        positions = self.query_transform(raw)[QUERY_INDEX]
+        return self.query_transform(raw)[QUERY_INDEX]
+
+    def _embed_query(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        positions = self._query_positions(features)
         return {EMBEDDING: self.query_tower(tf.reshape(positions, [-1]))}
 
     def _embed_candidate(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -8,6 +8,7 @@ import tensorflow_model_analysis as tfma
 
 from components.evaluator.metrics import top_k_accuracy_name
 from serving.evaluation.config import EvaluationConfig, GatesConfig
+from serving.servable import QUERY_SEGMENT
 
 CANDIDATE = "candidate"
 """What TFMA calls the model under evaluation, where there is a baseline beside it."""
@@ -44,18 +45,12 @@ def make_eval_config(
     options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.JACKKNIFE
     return tfma.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
-                name=CANDIDATE, signature_name=_SIGNATURE, label_key=label
-            ),
-            tfma.ModelSpec(
-                name="baseline",
-                signature_name=_SIGNATURE,
-                label_key=label,
-                is_baseline=True,
-            ),
+            _model_spec(CANDIDATE, label),
+            _model_spec("baseline", label, is_baseline=True),
         ],
         slicing_specs=[
             tfma.SlicingSpec(),
+            tfma.SlicingSpec(feature_keys=[QUERY_SEGMENT]),
             *(tfma.SlicingSpec(feature_keys=[name]) for name in config.slices),
         ],
         metrics_specs=[
@@ -65,6 +60,17 @@ def make_eval_config(
             )
         ],
         options=options,
+    )
+
+
+def _model_spec(name: str, label: str, is_baseline: bool = False) -> tfma.ModelSpec:
+    """Says how to ask a servable; its query segments are features to slice by."""
+    return tfma.ModelSpec(
+        name=name,
+        signature_name=_SIGNATURE,
+        preprocessing_function_names=[QUERY_SEGMENT],
+        label_key=label,
+        is_baseline=is_baseline,
     )
 
 

@@ -52,7 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     serving.process.set_up(options.verbose)
     verb = importlib.import_module(f"pipeline.cli.{options.verb}")
     try:
-        return verb.execute(options)
+        code = verb.execute(options)
+        # Here and not at exit, where a reader that went away can't be caught.
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"shortlist {options.verb}: {error}", file=sys.stderr)
         return FAILED

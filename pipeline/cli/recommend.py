@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--query",
         action="append",
+        type=_feature,
         required=True,
         metavar="FEATURE=VALUE",
         help="a feature of the query, e.g. user_id=42; repeatable",
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Loads the model and prints its answer."""
-    query = dict(_feature(text) for text in options.query)
+    query = dict(options.query)
     path = options.model or _newest_version(options.root, options.pipeline)
     from serving.model import Recommender
 
@@ -63,9 +64,13 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    """Reads a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+        raise argparse.ArgumentTypeError(f"must be a number of at least 1, got {text}")
     return value
 
 
@@ -73,7 +78,9 @@ def _feature(text: str) -> tuple[str, str]:
     """Splits FEATURE=VALUE."""
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise UserError(f"--query {text!r} is not of the form FEATURE=VALUE")
+        raise argparse.ArgumentTypeError(
+            f"must be of the form FEATURE=VALUE, got {text}"
+        )
     return name, value
 
 
@@ -83,16 +90,18 @@ def _newest_version(root: str, pipeline: str | None) -> str:
 
     names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
     found = [
-        (int(version), serving)
+        (int(version), os.path.join(serving, version))
         for serving in (Layout(root, name).serving for name in names)
         if os.path.isdir(serving)
         for version in os.listdir(serving)
-        if version.isdigit()
+        if version.isascii()
+        and version.isdigit()
+        # What was not pushed whole is no version.
+        and os.path.isfile(os.path.join(serving, version, "saved_model.pb"))
     ]
     if not found:
         raise UserError(
             f"no pushed version in {root}; run 'shortlist run CONFIG' first, or name "
             "another --root or a --model"
         )
-    version, serving = max(found)
-    return os.path.join(serving, str(version))
+    return max(found)[1]

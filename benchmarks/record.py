@@ -1,0 +1,94 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every results file says about itself: command, machine, date, versions, code."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.fingerprint import fingerprint
+
+ROOT = Path(__file__).parents[1]
+"""The repository; benchmarks run in it, so that data/ and configs/ are found."""
+
+_RESULTS = Path(__file__).parent / "results"
+_PACKAGES = (
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-recommenders",
+    "tensorflow-datasets",
+    "scann",
+    "tfx",
+    "apache-beam",
+    "numpy",
+    "scipy",
+)
+_ROOMS = ("pipeline", "components", "trainer", "serving")
+
+
+def machine() -> dict[str, Any]:
+    """Describes the machine, without its name, and how busy it is."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    about = {key.strip(): value.strip() for key, _, value in (
+        line.partition(":") for line in lines
+    )}  # fmt: skip
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    flags = set(about.get("flags", "").split())
+    return {
+        "cpu": about.get("model name", platform.machine()),
+        "cpu_flags": sorted(flags & {"avx", "avx2", "fma", "avx512f", "avx512_vnni"}),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(page * pages / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_average_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def about(module: str) -> dict[str, Any]:
+    """Returns what makes a run of a benchmark repeatable; call it at the start.
+
+    Args:
+      module: Name of the benchmark in this package.
+    """
+    # Absolute paths say where somebody's files lie, nothing about the benchmark.
+    arguments = ["DIR" if one.startswith("/") else one for one in sys.argv[1:]]
+    return {
+        "command": shlex.join(["python", "-m", f"benchmarks.{module}", *arguments]),
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "code_fingerprint": fingerprint(*_ROOMS),
+    }
+
+
+def write(path: str | None, module: str, content: dict[str, Any]) -> None:
+    """Writes the results whole: into a file that is named, or into results/."""
+    target = Path(path) if path else _RESULTS / f"{module}.json"
+    unfinished = target.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(target)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Returns a Markdown table with aligned columns, the first to the left."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(
+        "| " + " | ".join([
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(
+                line[1:], widths[1:], strict=True
+            )),
+        ]) + " |"
+        for line in (header, rule, *rows)
+    )  # fmt: skip
