@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every results file says about itself: command, machine, date, versions, code."""
+"""What every results file says of itself: command, machine, date, versions."""
 
 import datetime
 import importlib.metadata
@@ -11,8 +11,6 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Any
-
-from pipeline.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[1]
 """The repository; benchmarks run in it, so that data/ and configs/ are found."""
@@ -29,7 +27,6 @@ _PACKAGES = (
     "numpy",
     "scipy",
 )
-_ROOMS = ("pipeline", "components", "trainer", "serving")
 
 
 def machine() -> dict[str, Any]:
@@ -66,7 +63,6 @@ def about(module: str) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "code_fingerprint": fingerprint(*_ROOMS),
     }
 
 

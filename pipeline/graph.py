@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graph: a config in, a TFX pipeline out, nothing touched on the way."""
 
+from typing import TypeVar
+
 from tfx import types
 from tfx.components import (
     Evaluator,
@@ -10,6 +12,7 @@ from tfx.components import (
     Transform,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -35,6 +38,8 @@ _DATA_CODE = (
     "components.example_cleaner",
     "components.example_validator",
 )
+_Node = TypeVar("_Node", bound=BaseNode)
+
 INTERACTIONS = "interactions"
 CANDIDATES = "candidates"
 
@@ -68,16 +73,17 @@ class _Nodes:
     def __init__(self, config: PipelineConfig, layout: Layout):
         self._config = config
         self._layout = layout
-        self._nodes: list = []
+        self._nodes: list[BaseNode] = []
+        self._schemas: dict[str, types.BaseChannel] = {}
 
-    def all(self) -> list:
+    def all(self) -> list[BaseNode]:
         """Returns every node."""
         interactions, candidates = self._data()
         towers, embeddings = self._towers(interactions, candidates)
         self._servable(towers, embeddings, interactions)
         return self._nodes
 
-    def _add(self, component, node_id: str | None = None):
+    def _add(self, component: _Node, node_id: str | None = None) -> _Node:
         """Keeps a node, under an id of its own where its class is used twice."""
         if node_id:
             component = component.with_id(node_id)
@@ -143,10 +149,12 @@ class _Nodes:
             ),
             f"ExampleValidator.{name}",
         )
-        self._schemas = {**getattr(self, "_schemas", {}), name: schema}
+        self._schemas[name] = schema
         return examples, validator.outputs["anomalies"]
 
-    def _transform(self, name: str, examples: types.BaseChannel, **features: str):
+    def _transform(
+        self, name: str, examples: types.BaseChannel, **features: str
+    ) -> Transform:
         """Computes the vocabularies of one source from its train split."""
         splits = ["train"]
         if name == INTERACTIONS and self._has_valid_split():

@@ -1,9 +1,14 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where things lie below a root: the only place that knows."""
+"""Where things lie below a root, and who may write there."""
 
+import contextlib
 import dataclasses
+import fcntl
 import os
+from collections.abc import Iterator
+
+from serving.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +49,29 @@ class Layout:
     def lock(self) -> str:
         """Held while a run goes on."""
         return os.path.join(self.home, "run.lock")
+
+
+@contextlib.contextmanager
+def exclusive(layout: Layout) -> Iterator[None]:
+    """Holds a pipeline's home while it runs.
+
+    Raises:
+      UserError: Another run holds it, or the folder can't be written.
+    """
+    try:
+        os.makedirs(layout.home, exist_ok=True)
+        file = open(layout.lock, "a")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise UserError(
+            f"can't write to {layout.home}: {error.strerror}; choose another --root"
+        ) from None
+    with file:
+        try:
+            # The kernel lets go of it however the process ends.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another run is going on in {layout.home}; wait for it or choose "
+                "another --root"
+            ) from None
+        yield

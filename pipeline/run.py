@@ -20,13 +20,15 @@ from pipeline.runners import local
 
 
 def run_locally(
-    config: PipelineConfig, root: str, progress: Progress
+    config: PipelineConfig, layout: Layout, progress: Progress
 ) -> dict[str, Any]:
     """Runs a pipeline on the local runner and writes its summary.
 
+    The caller holds `pipeline.layout.exclusive`.
+
     Args:
       config: What to run.
-      root: Folder of all pipelines.
+      layout: Where it lies, with an absolute root.
       progress: Where lines go.
 
     Returns:
@@ -36,11 +38,9 @@ def run_locally(
       UserError: The run stopped for a reason that the user can mend.
       NodeError: A node failed otherwise.
     """
-    layout = Layout(os.path.abspath(root), config.name)
-    with local.exclusive(layout):
-        nodes = local.run(build_pipeline(config, layout), layout, progress)
-        content = summarize(config, nodes, progress.elapsed)
-        summary.write(layout, content)
+    nodes = local.run(build_pipeline(config, layout), layout, progress)
+    content = summarize(config, nodes, progress.elapsed)
+    summary.write(layout, content)
     return content
 
 

@@ -231,8 +231,8 @@ class Servable(tf.Module):
         """Writes the SavedModel with its signatures into a folder.
 
         Signatures: `serving_default` and `exact` (query features, k, exclude),
-        `serving_examples` (serialized tf.Examples), `embed_query`, `embed_candidate`, and
-        `query_segment` (serialized tf.Examples), by which Evaluator slices.
+        `serving_examples` (serialized tf.Examples), `embed_query`, `embed_candidate`,
+        and `query_segment` (serialized tf.Examples), by which Evaluator slices.
         """
         functions = _trace(self)
         # Kept as attributes too: called by name, k and exclude may be left out.

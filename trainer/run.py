@@ -42,12 +42,11 @@ def run_fn(fn_args: FnArgs) -> None:
     candidate_graph = tft.TFTransformOutput(config["candidate_transform_graph"])
     candidates = data.CandidateLookup(candidate_graph)
 
-    train, valid = (
-        data.read_interactions(files, config["candidate_id"], candidates)
-        if files
-        else None
-        for files in (fn_args.train_files, config["valid_files"])
-    )
+    def read(files: list[str]) -> data.Interactions:
+        return data.read_interactions(files, config["candidate_id"], candidates)
+
+    train = read(fn_args.train_files)
+    valid = read(config["valid_files"]) if config["valid_files"] else None
     model = TwoTowerModel(
         ModelConfig(**config["model"]),
         data.query_count(query_graph),

@@ -7,10 +7,15 @@ import json
 import os
 import sys
 import traceback
+from typing import TYPE_CHECKING, Any
 
 import serving.process
 from pipeline.cli import options as shared
 from serving.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.layout import Layout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,25 +42,45 @@ def execute(options: argparse.Namespace) -> int:
     except UserError as error:
         print(f"shortlist run: {error}", file=sys.stderr)
         return 2
+    from pipeline.layout import Layout, exclusive
+
+    layout = Layout(os.path.abspath(options.root), config.name)
+    # Before anything heavy is imported: a root that can't be used shows at once.
+    with exclusive(layout):
+        content = _run(config, layout, options.verbose)
+    if content is None:
+        return 1
+    return _report(content, options.format)
+
+
+def _run(
+    config: "PipelineConfig", layout: "Layout", verbose: bool
+) -> dict[str, Any] | None:
+    """Runs the pipeline; None where a node failed, which has been told then."""
     from pipeline.progress import Progress
 
     progress = Progress()
-    progress.say(f"running {config.name} in {os.path.join(options.root, config.name)}")
-    with serving.process.quiet_imports(options.verbose):
-        from pipeline import summary
+    progress.say(f"running {config.name} in {layout.home}")
+    with serving.process.quiet_imports(verbose):
         from pipeline.run import run_locally
         from pipeline.runners.local import NodeError
 
     progress.say(f"{progress.elapsed:7.1f} s  imports")
     try:
-        content = run_locally(config, options.root, progress)
+        return run_locally(config, layout, progress)
     except NodeError as error:
-        if options.verbose:
+        if verbose:
             traceback.print_exc()
-        hint = "" if options.verbose else "; --verbose shows the whole story"
+        hint = "" if verbose else "; --verbose shows the whole story"
         print(f"shortlist run: {error}{hint}", file=sys.stderr)
-        return 1
-    if options.format == "json":
+        return None
+
+
+def _report(content: dict[str, Any], form: str) -> int:
+    """Prints a run's summary; 1 where a gate refused the model."""
+    from pipeline import summary
+
+    if form == "json":
         print(json.dumps(content, indent=2, sort_keys=True))
     else:
         print(f"\n{summary.as_table(content)}")

@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The local runner: TFX's launcher node by node, with a lock and a line a node."""
 
-import contextlib
 import dataclasses
 import datetime
 import errno
-import fcntl
 import os
-from collections.abc import Iterator
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -40,32 +37,6 @@ class NodeRun:
     cached: bool
     outputs: dict[str, metadata_store_pb2.Artifact]
     """Its output artifacts by key."""
-
-
-@contextlib.contextmanager
-def exclusive(layout: Layout) -> Iterator[None]:
-    """Holds a pipeline's home while it runs.
-
-    Raises:
-      UserError: Another run holds it, or the folder can't be written.
-    """
-    try:
-        os.makedirs(layout.home, exist_ok=True)
-        file = open(layout.lock, "a")  # noqa: SIM115  (closed below)
-    except OSError as error:
-        raise UserError(
-            f"can't write to {layout.home}: {error.strerror}; choose another --root"
-        ) from None
-    with file:
-        try:
-            # The kernel lets go of it however the process ends.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another run is going on in {layout.home}; wait for it or choose "
-                "another --root"
-            ) from None
-        yield
 
 
 def run(
@@ -153,28 +124,40 @@ def _told(node_id: str, error: Exception) -> Exception:
     user_error = _find(error, UserError)
     if user_error:
         return UserError(f"{node_id}: {user_error}")
-    full = _find(error, OSError)
-    if isinstance(full, OSError) and full.errno in _DISK_ERRORS:
-        return UserError(
-            f"{node_id}: can't write {full.filename or 'its output'}: "
-            f"{full.strerror}; make room or choose another --root"
-        )
+    trouble = _disk_trouble(error)
+    if trouble:
+        return UserError(f"{node_id}: {trouble}; make room or choose another --root")
     return NodeError(f"{node_id} failed: {_first_line(error)}")
 
 
+def _disk_trouble(error: BaseException) -> str | None:
+    """Says what an error has against writing, if it is about that."""
+    refused = _find(error, OSError)
+    if isinstance(refused, OSError) and refused.errno in _DISK_ERRORS:
+        return f"can't write {refused.filename or 'its output'}: {refused.strerror}"
+    # TensorFlow, sqlite and Beam tell it in words of their own.
+    for words in ("No space left on device", "disk is full", "Read-only file system"):
+        if any(words in str(cause) for cause in _causes(error)):
+            return f"can't write its output: {words}"
+    return None
+
+
 def _find(error: BaseException, kind: type) -> BaseException | None:
-    """Returns the first error of a kind among an error and its causes.
+    """Returns the first error of a kind among an error and its causes."""
+    return next((one for one in _causes(error) if isinstance(one, kind)), None)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Returns an error and what it was raised from, in turn.
 
     Beam chains what a worker raised, or raises it anew with more text.
     """
-    seen: list[BaseException] = []
+    chain: list[BaseException] = []
     at: BaseException | None = error
-    while at is not None and at not in seen:
-        if isinstance(at, kind):
-            return at
-        seen.append(at)
+    while at is not None and at not in chain:
+        chain.append(at)
         at = at.__cause__ or at.__context__
-    return None
+    return chain
 
 
 def _first_line(error: BaseException) -> str:

@@ -160,9 +160,12 @@ class _Data:
             return {}
         k = config.gates.gate_k
         hits = [self._hits(lists, k).astype(float) for lists in (model, popular)]
-        options: dict[str, Any] = {"clusters": self.query, "seed": config.seed}
-        accuracy = intervals.bootstrap_mean(hits[0], **options)
-        difference = intervals.paired_bootstrap_difference(*hits, **options)
+        accuracy = intervals.bootstrap_mean(
+            hits[0], clusters=self.query, seed=config.seed
+        )
+        difference = intervals.paired_bootstrap_difference(
+            hits[0], hits[1], clusters=self.query, seed=config.seed
+        )
         return {
             "k": k,
             "top_k_accuracy_masked": list(accuracy),

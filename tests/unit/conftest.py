@@ -243,6 +243,14 @@ def build(
 
 
 @pytest.fixture(scope="session")
+def load(build: Callable[[str], Built]) -> Callable[[str], Any]:
+    """Loads the servable of a kind with serving.model, once a session."""
+    from serving.model import Recommender
+
+    return functools.cache(lambda kind: Recommender(build(kind).path))
+
+
+@pytest.fixture(scope="session")
 def run_python() -> Callable[..., subprocess.CompletedProcess]:
     """Runs Python in a process of its own that finds this project's packages."""
 
