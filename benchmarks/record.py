@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.fingerprint import fingerprint
+
 ROOT = Path(__file__).parents[1]
 """The repository; benchmarks run in it, so that data/ and configs/ are found."""
 
@@ -27,6 +29,7 @@ _PACKAGES = (
     "numpy",
     "scipy",
 )
+_ROOMS = ("pipeline", "components", "trainer", "serving")
 
 
 def machine() -> dict[str, Any]:
@@ -63,6 +66,8 @@ def about(module: str) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
+        # Other code than this may give other figures.
+        "code_fingerprint": fingerprint(*_ROOMS),
     }
 
 

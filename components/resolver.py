@@ -2,20 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which blessed model a new one is compared with."""
 
+from typing import Any
+
 from ml_metadata import metadata_store
 from tfx import types
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from serving import manifest
 
 CANDIDATE_KEY = "candidate"
 
 
 class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
-    """TFX's LatestBlessedModelStrategy, which never resolves to the candidate itself.
+    """TFX's LatestBlessedModelStrategy among the models that can be compared.
 
-    A run whose model comes from the cache would else be compared with itself: a new
-    evaluation and a new push of the same model in every second run.
+    The candidate itself is none of them: a run whose model comes from the cache would
+    else be evaluated and pushed anew every second time. Nor is a model of another
+    source or split: it may have been trained on what now evaluates.
     """
 
     def resolve_artifacts(
@@ -30,14 +37,32 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
             input_dict: `candidate` and the two keys of the standard strategy.
 
         Returns:
-            The standard strategy's answer; the candidate is not part of it.
+            The standard strategy's answer, and the candidate under its own key.
         """
         if not all(input_dict.values()) or CANDIDATE_KEY not in input_dict:
             return {key: [] for key in input_dict}  # nothing was blessed yet
-        own = {artifact.id for artifact in input_dict[CANDIDATE_KEY]}
+        (candidate,) = input_dict[CANDIDATE_KEY]
+        data = _data_of(candidate)
+
+        def comparable(artifact: types.Artifact) -> bool:
+            if not isinstance(artifact, standard_artifacts.Model):
+                return True  # a blessing
+            return artifact.id != candidate.id and _data_of(artifact) == data
+
         others = {
-            key: [artifact for artifact in artifacts if artifact.id not in own]
+            key: [artifact for artifact in artifacts if comparable(artifact)]
             for key, artifacts in input_dict.items()
             if key != CANDIDATE_KEY
         }
-        return super().resolve_artifacts(store, others)
+        resolved = super().resolve_artifacts(store, others) or {}
+        # TFX takes an answer without all of its keys for none.
+        return {**resolved, CANDIDATE_KEY: [candidate]}
+
+
+def _data_of(model: types.Artifact) -> Any:
+    """Returns what a servable's manifest says of its data, None for the towers."""
+    path = path_utils.serving_model_dir(model.uri)
+    if not manifest.exists(path):
+        return None
+    config = manifest.read(path)["config"]
+    return config["interactions"], config["candidates"]

@@ -28,6 +28,11 @@ def write(path: str, content: dict[str, Any]) -> None:
         file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
+def exists(path: str) -> bool:
+    """Tells whether the folder `path` holds a manifest."""
+    return tf.io.gfile.exists(os.path.join(path, _PATH))
+
+
 def read(path: str) -> dict[str, Any]:
     """Reads the manifest of the servable in the folder `path`.
 

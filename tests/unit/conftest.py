@@ -153,7 +153,12 @@ def save_towers(
         rows = module.tables[1].lookup(features["movie_id"])
         return {"embedding": module.candidate_tower(rows)}
 
+    @tf.function(input_signature=[text("user_id")], autograph=False)
+    def is_known_query(features: dict[str, tf.Tensor]) -> tf.Tensor:
+        return module.tables[0].lookup(features["user_id"]) >= 0
+
     module.embed_query, module.embed_candidate = embed_query, embed_candidate
+    module.is_known_query = is_known_query
     signatures = {"embed_query": embed_query, "embed_candidate": embed_candidate}
     tf.saved_model.save(module, path, signatures=signatures)
     temperature = np.full((len(users), 1), config.temperature)

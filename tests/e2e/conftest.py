@@ -1,0 +1,57 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that follow the session's first one in the same home, each made once.
+
+Every run builds on the one before it, as a user's would, so that a test asked for on
+its own runs just those that it needs.
+"""
+
+import pathlib
+import re
+
+import pytest
+
+BETTER_INDEX = "index.leaves_to_search=30"
+
+
+@pytest.fixture(scope="session")
+def second_run(home, first_run):
+    """The first run over again."""
+    return home.run(output_format="json")
+
+
+@pytest.fixture(scope="session")
+def changed_run(home, second_run):
+    """Another index over the same towers."""
+    return home.run(BETTER_INDEX)
+
+
+@pytest.fixture(scope="session")
+def repeated_run(home, changed_run):
+    """The changed run over again."""
+    return home.run(BETTER_INDEX)
+
+
+@pytest.fixture(scope="session")
+def refused_run(home, repeated_run):
+    """A good model and a bound for Evaluator that it cannot reach."""
+    return home.run(BETTER_INDEX, "evaluation.gates.min_top_k_accuracy=0.99")
+
+
+@pytest.fixture(scope="session")
+def bad_run(home, refused_run):
+    """Embeddings that are as random as when training began."""
+    return home.run("training.learning_rate=1.0e-9", "training.epochs=1")
+
+
+@pytest.fixture(scope="session")
+def unfit_run(home, bad_run, tmp_path_factory):
+    """A schema that the ratings do not fit: no one may give five stars."""
+    schemas = home.config.parent / "schemas" / "movielens-100k"
+    text = (schemas / "interactions.pbtxt").read_text()
+    feature = re.compile(r'(name: "user_rating".*?max: )5.0', re.DOTALL)
+    lowered, count = feature.subn(r"\g<1>4.0", text, count=1)
+    assert count == 1
+    path: pathlib.Path = tmp_path_factory.mktemp("schema") / "interactions.pbtxt"
+    path.write_text(lowered)
+    return home.run(f"interactions.schema={path}")
