@@ -26,8 +26,8 @@ from scipy.sparse import csr_matrix  # noqa: E402
 from benchmarks import record  # noqa: E402
 from pipeline.config import PipelineConfig, load_config  # noqa: E402
 from serving.evaluation import baselines, intervals, metrics  # noqa: E402
+from trainer.batches import Interactions  # noqa: E402
 from trainer.config import ModelConfig, TrainingConfig  # noqa: E402
-from trainer.data import Interactions  # noqa: E402
 from trainer.fit import fit  # noqa: E402
 from trainer.model import TwoTowerModel  # noqa: E402
 
@@ -190,14 +190,14 @@ def rank_two_tower(
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
         fit(model, training, split.train, None, folder)
     seconds = time.perf_counter() - started
-    embedded = [
+    query, candidate = (
         tower(tf.range(size, dtype=tf.int64)).numpy()
         for tower, size in (
             (model.query_tower, queries),
             (model.candidate_tower, candidates),
         )
-    ]
-    return metrics.exact_top_k(*embedded, max(_KS), split.masked)[1], seconds
+    )
+    return metrics.exact_top_k(query, candidate, max(_KS), split.masked)[1], seconds
 
 
 def measure(config: PipelineConfig, data: Data, protocol: str, seed: int) -> Any:
@@ -279,9 +279,10 @@ def as_table(protocols: dict[str, Any]) -> str:
             figures = content["metrics"]
             difference, interval = "", ""
             if system != RECIPE:
-                difference = f"{figures[first]['difference']:+.4f}"
+                found = figures[first]
+                difference = _shown(found["difference"], found["difference_sd"], "+")
                 interval = "{:+.4f} to {:+.4f}".format(*figures[first]["difference_95"])
-            shown = [_shown(figures[name]) for name in names]
+            shown = [_shown(figures[n]["mean"], figures[n]["sd"]) for n in names]
             rows.append([system, *shown, difference, interval])
         rows.sort(key=lambda row: row[1])
         header = [f"protocol {protocol}", *names, f"recipe − it, {first}", "95%"]
@@ -289,22 +290,12 @@ def as_table(protocols: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _shown(figures: dict[str, Any]) -> str:
-    sd = "" if figures["sd"] is None else f" (sd {figures['sd']:.4f})"
-    return f"{figures['mean']:.4f}{sd}"
+def _shown(mean: float, sd: float | None, sign: str = "") -> str:
+    return f"{mean:{sign}.4f}" + ("" if sd is None else f" (sd {sd:.4f})")
 
 
-def main() -> None:
-    """Measures both protocols, writes the results and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="configs/movielens-100k.yaml")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="KEY.PATH=VALUE"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
-    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=["P", "I"])
-    parser.add_argument("--out", help="results file (default: results/quality.json)")
-    options = parser.parse_args()
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Measures every protocol and seed; returns what the results file holds."""
     about = record.about("quality")
     config = load_config(options.config, options.overrides)
     data = load(config)
@@ -314,7 +305,7 @@ def main() -> None:
         )
         for protocol in options.protocols
     }
-    content = {
+    return {
         **about,
         "protocol": {name: PROTOCOLS[name] for name in options.protocols},
         "intervals": INTERVALS,
@@ -330,8 +321,44 @@ def main() -> None:
         "targets": {name: TARGETS[name] for name in options.protocols},
         "results": protocols,
     }
-    record.write(options.out, "quality", content)
-    print(as_table(protocols))
+
+
+def main() -> None:
+    """Measures, unless it is only to show, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--config",
+        default="configs/movielens-100k.yaml",
+        metavar="FILE",
+        help="the recipe (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY.PATH=VALUE",
+        help="override a config value; repeatable",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[42, 43, 44],
+        help="of the splits and of training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--protocols",
+        nargs="+",
+        choices=PROTOCOLS,
+        default=list(PROTOCOLS),
+        help="P: per user, I: per interaction (default: %(default)s)",
+    )
+    record.add_arguments(parser, "quality")
+    options = parser.parse_args()
+    if not options.show:
+        record.write(options.out, measure_all(options))
+    print(as_table(record.read(options.out)["results"]))
 
 
 if __name__ == "__main__":

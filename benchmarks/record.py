@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every results file says of itself: command, machine, date, versions."""
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -17,7 +18,6 @@ from pipeline.fingerprint import fingerprint
 ROOT = Path(__file__).parents[1]
 """The repository; benchmarks run in it, so that data/ and configs/ are found."""
 
-_RESULTS = Path(__file__).parent / "results"
 _PACKAGES = (
     "tensorflow",
     "tf-keras",
@@ -71,12 +71,32 @@ def about(module: str) -> dict[str, Any]:
     }
 
 
-def write(path: str | None, module: str, content: dict[str, Any]) -> None:
-    """Writes the results whole: into a file that is named, or into results/."""
-    target = Path(path) if path else _RESULTS / f"{module}.json"
-    unfinished = target.with_suffix(".unfinished")
+def add_arguments(parser: argparse.ArgumentParser, module: str) -> None:
+    """Adds the options that every benchmark has."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent / "results" / f"{module}.json",
+        metavar="FILE",
+        help=f"results file (default: benchmarks/results/{module}.json)",
+    )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="print the tables of the results file and measure nothing",
+    )
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes a results file whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(target)
+    unfinished.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads a results file."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

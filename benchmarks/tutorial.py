@@ -43,10 +43,9 @@ SCANN = ((100, 10, None), (100, 10, 1000), (1000, 100, 1000))
 PROTOCOL = (
     "80,000 / 20,000 by tf.data's shuffle, seed 42; top-k accuracy, mean over the "
     "20,000 held-out ratings; seen titles kept, in *_masked left out; by score: ahead "
-    "of the true title are fewer than k scores above its own (TensorFlow's in_top_k, to which "
-    "an answer padded with NaN is a miss); "
-    "by id: the true title is among the k returned; 95% intervals: percentile "
-    "bootstrap over users"
+    "of the true title are fewer than k scores above its own (TensorFlow's in_top_k, "
+    "to which an answer padded with NaN is a miss); by id: the true title is among "
+    "the k returned; 95% intervals: percentile bootstrap over users"
 )
 
 Accuracy = dict[str, float]
@@ -320,18 +319,18 @@ def compare(data: Ratings, root: str, seed: int) -> dict[str, Any]:
         for name, towers in (("tutorial", theirs), ("ours", ours))
     }
     check_same_split(data, lists["ours"], reported, popularity)
-    hits = [
-        (metrics.ranks(one, data.user, data.title) >= 0).astype(float)
-        for one in (lists["ours"], lists["tutorial"])
-    ]
-    difference = intervals.paired_bootstrap_difference(*hits, data.user)
+    ours_hit, theirs_hit = (
+        (metrics.ranks(lists[name], data.user, data.title) >= 0).astype(float)
+        for name in ("ours", "tutorial")
+    )
+    difference = intervals.paired_bootstrap_difference(ours_hit, theirs_hit, data.user)
     return {
         "seed": seed,
         "tutorial": {**told, **measure(data, theirs)},
         "ours": {**reported, **measure(data, ours)},
         "exact_top_100_95": {
-            "ours": list(intervals.bootstrap_mean(hits[0], data.user)),
-            "tutorial": list(intervals.bootstrap_mean(hits[1], data.user)),
+            "ours": list(intervals.bootstrap_mean(ours_hit, data.user)),
+            "tutorial": list(intervals.bootstrap_mean(theirs_hit, data.user)),
             "ours_minus_tutorial": list(difference),
         },
         "popularity": popularity,
@@ -381,35 +380,23 @@ def as_table(runs: list[dict[str, Any]]) -> str:
 
 def _mean(runs: list[dict[str, Any]], *path: str) -> float:
     """Returns the mean over runs of the value at a path of keys."""
-    values = []
-    for at in runs:
+    values: list[Any] = []
+    for run in runs:
+        at: Any = run
         for key in path:
             at = at[key]
         values.append(at)
     return float(np.mean(values))
 
 
-def main() -> None:
-    """Runs both for each seed, writes the results and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", help="folder of runs (default: a temporary one)")
-    parser.add_argument("--data-dir", default="data", help="(default: %(default)s)")
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[42, 43, 44],
-        help="of initial weights and batches; the split's is always 42",
-    )
-    parser.add_argument("--out", help="results file (default: results/tutorial.json)")
-    options = parser.parse_args()
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs both for each seed; returns what the results file holds."""
     about = record.about("tutorial")
-    os.chdir(record.ROOT)
-    data = load(options.data_dir)
+    data = load(os.path.join(record.ROOT, "data"))
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
         root = os.path.abspath(options.root or folder)
         runs = [compare(data, root, seed) for seed in options.seeds]
-    content = {
+    return {
         **about,
         "protocol": PROTOCOL,
         "data": "movielens/100k-ratings and 100k-movies; 1,664 distinct titles",
@@ -418,8 +405,26 @@ def main() -> None:
         "seeds_of": "initial weights and batches; the split's is 42",
         "runs": runs,
     }
-    record.write(options.out, "tutorial", content)
-    print(as_table(runs))
+
+
+def main() -> None:
+    """Measures, unless it is only to show, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--root", metavar="DIR", help="folder of runs (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[42, 43, 44],
+        help="of initial weights and batches; the split's is always 42",
+    )
+    record.add_arguments(parser, "tutorial")
+    options = parser.parse_args()
+    if not options.show:
+        record.write(options.out, measure_all(options))
+    print(as_table(record.read(options.out)["runs"]))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from serving.servable import EMBEDDING
+from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
 from trainer.model import TwoTowerModel
-from trainer.preprocessing import CANDIDATE_INDEX, QUERY_INDEX
 
 
 class TwoTowers(tf.Module):

@@ -12,8 +12,8 @@ import tensorflow as tf
 import serving.process
 from serving.errors import UserError
 from serving.evaluation import metrics
+from trainer.batches import Interactions, training_batches
 from trainer.config import TrainingConfig
-from trainer.data import Interactions, training_batches
 from trainer.model import TwoTowerModel
 
 VALID_ACCURACY = "valid_top_10_accuracy"

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig
-from trainer.preprocessing import CANDIDATE_INDEX, QUERY_INDEX
+from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
 from trainer.towers import CandidateTower, QueryTower
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-QUERY_VOCABULARY = "query_ids"
-CANDIDATE_VOCABULARY = "candidate_ids"
-CANDIDATE_FREQUENCY = "candidate_frequency"
-
-QUERY_INDEX = "query_index"
-CANDIDATE_INDEX = "candidate_index"
+from trainer.features import (
+    CANDIDATE_FREQUENCY,
+    CANDIDATE_INDEX,
+    CANDIDATE_VOCABULARY,
+    QUERY_INDEX,
+    QUERY_VOCABULARY,
+)
 
 
 def preprocess_interactions(

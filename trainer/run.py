@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import data
+from trainer.batches import Interactions
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.export import TwoTowers
 from trainer.fit import fit
@@ -42,7 +43,7 @@ def run_fn(fn_args: FnArgs) -> None:
     candidate_graph = tft.TFTransformOutput(config["candidate_transform_graph"])
     candidates = data.CandidateLookup(candidate_graph)
 
-    def read(files: list[str]) -> data.Interactions:
+    def read(files: list[str]) -> Interactions:
         return data.read_interactions(files, config["candidate_id"], candidates)
 
     train = read(fn_args.train_files)

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-BETTER_INDEX = "index.leaves_to_search=30"
+MORE_LEAVES = "index.leaves_to_search=30"
 
 
 @pytest.fixture(scope="session")
@@ -23,19 +23,19 @@ def second_run(home, first_run):
 @pytest.fixture(scope="session")
 def changed_run(home, second_run):
     """Another index over the same towers."""
-    return home.run(BETTER_INDEX)
+    return home.run(MORE_LEAVES)
 
 
 @pytest.fixture(scope="session")
 def repeated_run(home, changed_run):
     """The changed run over again."""
-    return home.run(BETTER_INDEX)
+    return home.run(MORE_LEAVES)
 
 
 @pytest.fixture(scope="session")
 def refused_run(home, repeated_run):
     """A good model and a bound for Evaluator that it cannot reach."""
-    return home.run(BETTER_INDEX, "evaluation.gates.min_top_k_accuracy=0.99")
+    return home.run(MORE_LEAVES, "evaluation.gates.min_top_k_accuracy=0.99")
 
 
 @pytest.fixture(scope="session")

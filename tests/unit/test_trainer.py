@@ -1,0 +1,161 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The towers, their loss and their training, against independent arithmetic."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.errors import UserError
+from trainer.batches import Interactions
+from trainer.config import ModelConfig, TrainingConfig
+from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
+from trainer.fit import VALID_ACCURACY, fit
+from trainer.model import TwoTowerModel
+from trainer.towers import CandidateTower, QueryTower
+
+QUERIES, CANDIDATES = 30, 20
+
+
+def interactions(seed: int = 0, rows: int = 400) -> Interactions:
+    """Users of two kinds, who choose among two halves of the catalogue."""
+    rng = np.random.default_rng(seed)
+    query = rng.integers(0, QUERIES, rows)
+    half = CANDIDATES // 2
+    return Interactions(query, rng.integers(0, half, rows) + half * (query % 2))
+
+
+def model(config: ModelConfig, data: Interactions) -> TwoTowerModel:
+    counts = np.bincount(data.candidate, minlength=CANDIDATES)
+    return TwoTowerModel(config, QUERIES, counts)
+
+
+def test_normalised_towers_have_length_one_and_a_bias_column():
+    config = ModelConfig(embedding_dim=8, temperature=0.5)
+    query = QueryTower(QUERIES, config, "q")(tf.range(QUERIES, dtype=tf.int64)).numpy()
+    tower = CandidateTower(CANDIDATES, config, "c")
+    candidate = tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    assert query.shape == (QUERIES, 9) and candidate.shape == (CANDIDATES, 9)
+    np.testing.assert_allclose(np.linalg.norm(query[:, :8], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(candidate[:, :8], axis=1), 1, rtol=1e-5)
+    assert (query[:, 8] == np.float32(0.5)).all() and (candidate[:, 8] == 0).all()
+
+
+def test_the_score_over_temperature_is_cosine_over_temperature_plus_bias():
+    config = ModelConfig(embedding_dim=4, temperature=0.3)
+    query = QueryTower(QUERIES, config, "q")
+    tower = CandidateTower(CANDIDATES, config, "c")
+    positions = tf.range(CANDIDATES, dtype=tf.int64)
+    tower(positions)
+    bias = np.random.default_rng(1).normal(size=(CANDIDATES, 1)).astype(np.float32)
+    tower.bias.embeddings.assign(bias)
+    q, v = query(tf.constant([3], tf.int64)).numpy(), tower(positions).numpy()
+    expected = q[:, :4] @ v[:, :4].T / 0.3 + bias.T
+    np.testing.assert_allclose(q @ v.T / 0.3, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_unknown_query_scores_by_bias_alone(bias):
+    config = ModelConfig(embedding_dim=4, temperature=0.3, candidate_bias=bias)
+    q = QueryTower(QUERIES, config, "q")(tf.constant([-1], tf.int64)).numpy()
+    assert (q[:, :4] == 0).all()
+    assert q.shape == (1, 4 + bias)
+    assert not bias or q[0, 4] == np.float32(0.3)
+
+
+def test_plain_towers_are_just_their_tables():
+    config = ModelConfig(
+        embedding_dim=4, normalize=False, candidate_bias=False, initializer="uniform"
+    )
+    tower = CandidateTower(CANDIDATES, config, "c")
+    embedded = tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    np.testing.assert_array_equal(embedded, tower.embedding.embeddings.numpy())
+    assert np.abs(embedded).max() <= 0.05
+
+
+@pytest.mark.parametrize("logq", [True, False])
+@pytest.mark.parametrize("hits", [True, False])
+def test_the_loss_is_the_corrected_softmax(logq, hits):
+    data = interactions()
+    config = ModelConfig(
+        embedding_dim=4, logq_correction=logq, remove_accidental_hits=hits
+    )
+    trained = model(config, data)
+    query, candidate = data.query[:16], data.candidate[:16]
+    loss = trained.compute_loss(
+        {QUERY_INDEX: tf.constant(query), CANDIDATE_INDEX: tf.constant(candidate)}
+    )
+    q = trained.query_tower(tf.constant(query)).numpy().astype(float)
+    v = trained.candidate_tower(tf.constant(candidate)).numpy().astype(float)
+    expected = 0.0
+    share = np.bincount(data.candidate, minlength=CANDIDATES) / len(data)
+    for row in range(16):
+        logits = q[row] @ v.T / config.temperature
+        if logq:
+            logits = logits - np.log(share[candidate])
+        same = (candidate == candidate[row]) & (np.arange(16) != row)
+        if hits:
+            logits[same] = -1e30
+        expected -= logits[row] - np.log(np.exp(logits - logits.max()).sum())
+        expected += logits.max()
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+def accuracy_of_halves(trained: TwoTowerModel) -> float:
+    """Share of queries whose best candidate is of their own half."""
+    q = trained.query_tower(tf.range(QUERIES, dtype=tf.int64)).numpy()
+    v = trained.candidate_tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    best = (q @ v.T).argmax(axis=1)
+    return float(((best >= CANDIDATES // 2) == np.arange(QUERIES) % 2).mean())
+
+
+def train(tmp_path, valid=None, **changes):
+    tf.keras.utils.set_random_seed(changes.get("seed", 42))
+    data = interactions()
+    trained = model(ModelConfig(embedding_dim=8), data)
+    options = {"batch_size": 32, "epochs": 10, "learning_rate": 0.05, **changes}
+    history = fit(trained, TrainingConfig(**options), data, valid, str(tmp_path))
+    return trained, history
+
+
+def test_training_learns_and_leaves_logs_and_weights(tmp_path):
+    trained, history = train(tmp_path)
+    assert accuracy_of_halves(trained) == 1.0
+    assert len(history["loss"]) == 10 and history["loss"][-1] < history["loss"][0]
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+    assert list((tmp_path / "checkpoints").glob("weights*"))
+
+
+def test_a_seed_reproduces_and_another_does_not(tmp_path):
+    weights = [
+        train(tmp_path, seed=seed, epochs=2)[0].query_tower.embedding.embeddings.numpy()
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+    assert np.abs(weights[0] - weights[2]).max() > 0.01
+
+
+def test_early_stopping_goes_back_to_the_best(tmp_path):
+    valid = interactions(seed=5, rows=100)
+    trained, history = train(
+        tmp_path, valid, epochs=60, early_stopping_patience=2, learning_rate=0.5
+    )
+    watched = history[VALID_ACCURACY]
+    assert len(watched) < 60
+    assert max(watched[-2:]) <= max(watched)
+    # Asked again, the weights that were kept give the best figure, not the last one.
+    q = trained.query_tower(tf.constant(valid.query)).numpy()
+    v = trained.candidate_tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    top = np.argsort(-(q @ v.T), axis=1)[:, :10]
+    again = float((top == valid.candidate[:, None]).any(axis=1).mean())
+    assert again == pytest.approx(max(watched), abs=0.011)
+
+
+def test_early_stopping_needs_a_valid_split(tmp_path):
+    with pytest.raises(UserError, match="early_stopping_patience needs a split"):
+        train(tmp_path, early_stopping_patience=1)
+
+
+def test_a_loss_that_is_no_number_is_told(tmp_path):
+    with pytest.raises(UserError, match="lower training.learning_rate"):
+        train(tmp_path, learning_rate=1e38, epochs=3)
