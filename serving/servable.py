@@ -8,7 +8,7 @@ every answer:
 * It has exactly k columns, best first. A row with fewer than k results is filled up
   with id "", title "" and score -inf; clients drop these.
 * It has fewer than k results only where fewer than k candidates are left in the
-  catalogue after the exclusions: where the searched leaves hold too few, the batch is
+  catalogue after the exclusions: where the searched leaves hold too few, that row is
   answered by exact search.
 * An excluded id never comes back; an excluded id that is not in the catalogue, and
   the empty string, exclude nothing. An empty batch gives an empty answer.
@@ -209,10 +209,21 @@ class Servable(tf.Module):
         if index is not self.exact:
             left = self.catalogue.size - _count_distinct_known(excluded)
             found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
+            short = found < tf.minimum(k, left)
+
+            def complete() -> tuple[tf.Tensor, tf.Tensor]:
+                # Only these: an answer must not depend on its neighbours in a batch.
+                at = tf.where(short)
+                ours = tf.gather(excluded, at[:, 0])
+                nearest = self.exact.search(tf.gather(queries, at[:, 0]), wanted)
+                better, instead = keep_best(*nearest, ours, k)
+                return (
+                    tf.tensor_scatter_nd_update(scores, at, better),
+                    tf.tensor_scatter_nd_update(rows, at, instead),
+                )
+
             scores, rows = tf.cond(
-                tf.reduce_any(found < tf.minimum(k, left)),
-                lambda: keep_best(*self.exact.search(queries, wanted), excluded, k),
-                lambda: (scores, rows),
+                tf.reduce_any(short), complete, lambda: (scores, rows)
             )
         return {**self.catalogue.describe(rows), SCORE: scores}
 

@@ -89,7 +89,8 @@ class Home:
 
     def arguments(self, *overrides: str) -> list[str]:
         """The command line of a run; later overrides win."""
-        sets = [part for one in (*self.overrides, *overrides) for part in ("--set", one)]
+        every = (*self.overrides, *overrides)
+        sets = [part for override in every for part in ("--set", override)]
         return ["run", str(self.config), "--root", str(self.root), *sets]
 
     def run(self, *overrides: str, output_format: str = "text") -> Run:
@@ -194,9 +195,7 @@ def new_home() -> type[Home]:
 
 
 @pytest.fixture(scope="session")
-def home(
-    movielens_data_dir: str, tmp_path_factory: pytest.TempPathFactory
-) -> Home:
+def home(movielens_data_dir: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The default config on a cut of the data; nothing has run in it yet."""
     return Home(
         root=tmp_path_factory.mktemp("runs"),

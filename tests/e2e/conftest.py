@@ -12,6 +12,8 @@ import re
 import pytest
 
 MORE_LEAVES = "index.leaves_to_search=30"
+# What takes time and is looked at in the first runs already.
+BRIEF = ("evaluation.confidence_intervals=false", "evaluation.ease_up_to=0")
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +37,14 @@ def repeated_run(home, changed_run):
 @pytest.fixture(scope="session")
 def refused_run(home, repeated_run):
     """A good model and a bound for Evaluator that it cannot reach."""
-    return home.run(MORE_LEAVES, "evaluation.gates.min_top_k_accuracy=0.99")
+    bound = "evaluation.gates.min_top_k_accuracy=0.99"
+    return home.run(MORE_LEAVES, bound, *BRIEF)
 
 
 @pytest.fixture(scope="session")
 def bad_run(home, refused_run):
     """Embeddings that are as random as when training began."""
-    return home.run("training.learning_rate=1.0e-9", "training.epochs=1")
+    return home.run("training.learning_rate=1.0e-9", "training.epochs=1", *BRIEF)
 
 
 @pytest.fixture(scope="session")

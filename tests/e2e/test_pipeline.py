@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole pipeline on a cut of MovieLens: what it runs, keeps, refuses and answers."""
+"""The whole pipeline on a cut of MovieLens: what it runs, refuses and answers."""
 
 import collections
 import hashlib
@@ -64,29 +64,17 @@ def figures(summary: dict) -> dict:
     return {key: value for key, value in summary.items() if key != "run"}
 
 
-def read_examples(artifact, split: str) -> list[dict[str, tuple[str, list]]]:
-    """Kind and values of every feature of every example, by protobuf alone."""
+def read_ids(artifact, split: str, feature: str) -> list[str]:
+    """The ids in a feature of raw or transformed examples.
+
+    TensorFlow refuses to parse a feature that is not one string in each example.
+    """
     pattern = os.path.join(artifact.uri, f"Split-{split}", "*")
     files = sorted(tf.io.gfile.glob(pattern))
-    rows = []
-    for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
-        features = tf.train.Example.FromString(record).features.feature
-        kinds = {name: one.WhichOneof("kind") for name, one in features.items()}
-        rows.append(
-            {
-                name: (kind, list(getattr(features[name], kind).value))
-                for name, kind in kinds.items()
-                if kind
-            }
-        )
-    return rows
-
-
-def ids_in(rows: list[dict[str, tuple[str, list]]], feature: str) -> list[str]:
-    """The ids in a feature, which must be one string in each row."""
-    assert {row[feature][0] for row in rows} == {"bytes_list"}
-    assert {len(row[feature][1]) for row in rows} == {1}
-    return [row[feature][1][0].decode() for row in rows]
+    (rows,) = tf.data.TFRecordDataset(files, "GZIP").batch(100_000)
+    spec = {feature: tf.io.FixedLenFeature([], tf.string)}
+    ids = tf.io.parse_example(rows, spec)[feature].numpy()
+    return [id_.decode() for id_ in ids]
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +133,8 @@ def test_the_summary_holds_what_is_promised(first_run):
             ordered = [accuracy[k] for k in KS]
             assert ordered == sorted(ordered)
             assert 0 < ordered[-1] < 1
-        assert 0 < summary["latency_ms"][kind]["p50"] <= summary["latency_ms"][kind]["p99"]
+        latency = summary["latency_ms"][kind]
+        assert 0 < latency["p50"] <= latency["p99"]
     assert set(summary["recall"]) == {"10", "100"}
     assert all(0.9 < value <= 1 for value in summary["recall"].values())
     popularity = summary["baselines"]["popularity"]
@@ -201,7 +190,8 @@ def test_each_candidate_is_embedded_once(first_run, catalogue):
 
 def test_vocabularies_come_from_where_they_should(first_run, catalogue):
     cleaned = first_run.outputs["ExampleCleaner"]["cleaned_interactions"]
-    train, held_out = (read_examples(cleaned, split) for split in ("train", "eval"))
+    train = read_ids(cleaned, "train", "user_id")
+    held_out = read_ids(cleaned, "eval", "user_id")
     assert (len(train), len(held_out)) == (12000, 3000)
     graphs = {
         name: tft.TFTransformOutput(
@@ -210,11 +200,11 @@ def test_vocabularies_come_from_where_they_should(first_run, catalogue):
         for name in ("interactions", "candidates")
     }
     users = graphs["interactions"].vocabulary_by_name("query_ids")
-    assert sorted(u.decode() for u in users) == sorted(set(ids_in(train, "user_id")))
-    assert set(ids_in(held_out, "user_id")) - {u.decode() for u in users}
+    assert sorted(user.decode() for user in users) == sorted(set(train))
+    assert set(held_out) - set(train)
     movies = graphs["candidates"].vocabulary_by_name("candidate_ids")
     assert sorted(m.decode() for m in movies) == sorted(catalogue)
-    assert set(ids_in(train, "movie_id")) < set(catalogue)
+    assert set(read_ids(cleaned, "train", "movie_id")) < set(catalogue)
 
 
 def test_ids_are_strings_from_end_to_end(home, first_run):
@@ -226,7 +216,7 @@ def test_ids_are_strings_from_end_to_end(home, first_run):
         ("ExampleCleaner", "cleaned_candidates", "train", "movie_id"),
         ("Transform.interactions", "transformed_examples", "train", "movie_id"),
     ):
-        assert all(ids_in(read_examples(outputs[node][key], split), feature))
+        assert all(read_ids(outputs[node][key], split, feature))
     (shard, *_) = pathlib.Path(outputs["CandidateEmbedder"]["embeddings"].uri).iterdir()
     assert str(pq.read_schema(shard).field("candidate_id").type) == "string"
     model = Recommender(str(home.serving / first_run.versions[0]))
@@ -389,7 +379,7 @@ def test_a_bad_model_is_refused(home, refused_run, bad_run):
         "shortlist run: not pushed: masked top-100 accuracy against popularity: "
         f"{masked:.4g}, must be above {popular:.4g}, missed by {popular - masked:.4g}"
     ) in bad_run.stderr.splitlines()
-    assert "not pushed: top_100_accuracy minus that of the last blessed" in bad_run.stderr
+    assert "not pushed: top_100_accuracy minus that of the last" in bad_run.stderr
     for node in ("IndexEvaluator", "Evaluator"):
         blessing = bad_run.outputs[node]["blessing"]
         assert blessing.get_int_custom_property("blessed") == 0

@@ -61,20 +61,32 @@ def test_help_answers_for_every_verb(verb, capsys):
     assert verb is None or VERBS[verb] in " ".join(out.split())
 
 
-def test_help_imports_nothing_heavy():
+HEAVY = ("tensorflow", "tfx", "apache_beam", "scann", "numpy", "pandas", "scipy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "light"),
+    [
+        (["--help"], ("pydantic", "yaml", "rich")),
+        (["run", "--help"], ("pydantic", "yaml", "rich")),
+        (["recommend", "--help"], ("pydantic", "yaml", "rich")),
+        (["run", "nope.yaml"], ()),
+        (["metrics", "--root", "nope"], ("pydantic", "yaml", "rich")),
+        (["recommend", "--root", "nope", "--query", "a=1"], ("pydantic", "yaml")),
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(arguments, light, run_python):
     code = (
         "import sys\n"
         "from pipeline.cli import main\n"
-        "try: main(['run', '--help'])\n"
+        "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'numpy', 'pandas', 'scipy',"
-        " 'pydantic', 'yaml', 'rich'}\n"
-        "print('loaded:', sorted(heavy & set(sys.modules)))\n"
+        "print('loaded:', *sorted(sys.modules))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
+    done = run_python("-c", code, *arguments, cwd=ROOT)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert loaded[0] == "loaded:" and "pipeline.cli.main" in loaded
+    assert {*HEAVY, *light} & set(loaded) == set(), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -165,11 +177,24 @@ def test_metrics_takes_the_pipeline_that_ran_last_or_the_one_named(tmp_path, cap
     assert "no finished run of pipeline none" in capsys.readouterr().err
 
 
-def test_a_damaged_summary_is_told(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'{"pipeline": ', "is not valid JSON; run the pipeline again"),
+        (b"", "is not valid JSON; run the pipeline again"),
+        (b"\xff\xfe", "is not valid JSON; run the pipeline again"),
+        (b"{}", "is not a summary; run the pipeline again"),
+        (b"[1]", "is not a summary; run the pipeline again"),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_damaged_summary_is_told(tmp_path, capsys, content, sentence, form):
     layout = written(tmp_path)
-    pathlib.Path(layout.summary).write_text('{"pipeline": ')
-    assert main(["metrics", "--root", str(tmp_path)]) == 1
-    assert "is not valid JSON; run the pipeline again" in capsys.readouterr().err
+    pathlib.Path(layout.summary).write_bytes(content)
+    assert main(["metrics", "--root", str(tmp_path), "--format", form]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"shortlist metrics: {layout.summary} {sentence}\n"
 
 
 def test_a_summary_is_written_whole_or_not_at_all(tmp_path):
@@ -179,34 +204,229 @@ def test_a_summary_is_written_whole_or_not_at_all(tmp_path):
     assert summary.read(layout) == a_summary()
 
 
+# recommend
+
+
+@pytest.fixture
+def pushed(build, tmp_path):
+    """A root with two pushed versions and much that is none."""
+    serving = pathlib.Path(Layout(str(tmp_path), "demo").serving)
+    serving.mkdir(parents=True)
+    for name, kind in (("9", "exact"), ("10", "scann")):
+        (serving / name).symlink_to(build(kind).path, target_is_directory=True)
+    (serving / "11" / "variables").mkdir(parents=True)
+    for name in (".pushing-12", "13.tmp", "²"):
+        (serving / name).symlink_to(build("exact").path, target_is_directory=True)
+    (tmp_path / "a file").touch()
+    return tmp_path
+
+
+def recommend(*arguments):
+    return main(["recommend", *map(str, arguments)])
+
+
+def test_recommend_prints_ids_titles_and_scores_as_json(pushed, world, capsys):
+    query = ["--query", "user_id=7", "-k", 3, "--format", "json"]
+    assert recommend("--root", pushed, *query) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    answer = json.loads(captured.out)
+    assert set(answer) == {"query", "recommendations"}
+    assert answer["query"] == {"user_id": "7"}
+    best = world.ranking("7")[:3]
+    scores = dict(zip(world.ids, world.scores("7"), strict=True))
+    assert answer["recommendations"] == [
+        {
+            "candidate_id": movie,
+            "title": world.title(movie),
+            "score": pytest.approx(scores[movie], abs=1e-5),
+        }
+        for movie in best
+    ]
+
+
+def test_recommend_prints_a_line_a_result(pushed, world, capsys):
+    assert recommend("--root", pushed, "--query", "user_id=7") == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert len(lines) == 10 and captured.err == ""
+    place, score, _ = lines[0].split(maxsplit=2)
+    assert place == "1"
+    assert float(score) == pytest.approx(world.scores("7").max(), abs=1e-4)
+    assert lines[0].endswith(world.title(world.ranking("7")[0]))
+
+
+def test_recommend_leaves_out_what_is_excluded(pushed, world, capsys):
+    best = world.ranking("7")
+    excluded = [part for movie in best[:2] for part in ("--exclude", movie)]
+    query = ["--query", "user_id=7", "-k", 2, "--format", "json"]
+    version = Layout(str(pushed), "demo").serving + "/9"
+    assert recommend("--model", version, *query, *excluded) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [one["candidate_id"] for one in answer["recommendations"]] == best[2:4]
+
+
+def test_recommend_says_when_nothing_is_left(pushed, world, capsys):
+    excluded = [part for movie in world.ids for part in (f"--exclude={movie}",)]
+    query = ["--root", pushed, "--query", "user_id=7", *excluded]
+    assert recommend(*query) == 0
+    assert capsys.readouterr().out == "no candidates are left\n"
+    assert recommend(*query, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["recommendations"] == []
+
+
+def test_recommend_asks_the_newest_whole_version(pushed, capsys, monkeypatch):
+    from serving import model
+
+    loaded = []
+
+    class Noting(model.Recommender):
+        """The real one, noted."""
+
+        def __init__(self, path):
+            loaded.append(os.path.basename(path))
+            super().__init__(path)
+
+    monkeypatch.setattr(model, "Recommender", Noting)
+    assert recommend("--root", pushed, "--query", "user_id=7") == 0
+    query = ["--pipeline", "demo", "--query", "user_id=7"]
+    assert recommend("--root", pushed, *query) == 0
+    assert loaded == ["10", "10"]
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--query", "user_id=1"], "no pushed version in"),
+        (
+            ["--root", "{tmp}/none", "--query", "user_id=1"],
+            "no pushed version in {tmp}/none; run 'shortlist run CONFIG' first, or "
+            "name another --root or a --model",
+        ),
+        (
+            ["--root", "{tmp}", "--pipeline", "other", "--query", "user_id=1"],
+            "no pushed version in {tmp}; run 'shortlist run CONFIG' first, or name "
+            "another --root or a --model",
+        ),
+        (
+            ["--model", "{tmp}", "--query", "user_id=1"],
+            "{tmp} holds no SavedModel; name the folder of a version",
+        ),
+        (
+            ["--root", "{tmp}", "--query", "user=1"],
+            "unknown query feature 'user'; the model takes user_id",
+        ),
+        (
+            ["--root", "{tmp}", "--query", "user_id=1", "--query", "hour=3"],
+            "unknown query feature 'hour'; the model takes user_id",
+        ),
     ],
 )
-def test_recommend_without_a_model(tmp_path, capsys, arguments, sentence):
-    assert main(["recommend", "--root", str(tmp_path), *arguments]) == 1
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_recommend_cannot_do_is_one_line(
+    arguments, sentence, form, pushed, capsys
+):
+    arguments = [argument.format(tmp=pushed) for argument in arguments]
+    assert recommend(*arguments, "--format", form) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("shortlist recommend: ") and sentence in line
+    assert captured.err == f"shortlist recommend: {sentence.format(tmp=pushed)}\n"
 
 
-def test_a_reader_that_goes_away_is_no_failure_to_shout_about(tmp_path):
-    written(tmp_path)
+def test_a_process_of_its_own_prints_json_and_not_a_word_more(
+    pushed, world, run_python
+):
+    code = "import sys; from pipeline.cli import main; sys.exit(main())"
+    arguments = ["recommend", "--root", str(pushed), "--query", "user_id=東京=1"]
+    done = run_python("-c", code, *arguments, "-k", "3", "--format", "json", cwd=pushed)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    answer = json.loads(done.stdout)
+    assert answer["query"] == {"user_id": "東京=1"}
+    assert len(answer["recommendations"]) == 3
+
+
+# What is left
+
+
+@pytest.mark.parametrize("reader", ["true", "head -1"])
+@pytest.mark.parametrize("gates", [1, 2000])
+def test_a_reader_that_goes_away_is_no_failure_to_shout_about(tmp_path, reader, gates):
+    # Less than what standard output holds back, and more than a pipe holds.
+    layout = written(tmp_path)
+    many = {**a_summary(), "gates": a_summary()["gates"] * gates}
+    summary.write(layout, many)
     program = "import sys; from pipeline.cli import main; sys.exit(main())"
-    command = f"{sys.executable} -c '{program}' metrics --root {tmp_path}"
+    arguments = f"metrics --root {tmp_path} --format json"
     done = subprocess.run(
-        ["bash", "-c", f"{command} | true"], cwd=ROOT, capture_output=True, text=True
+        ["bash", "-c", f"{sys.executable} -c '{program}' {arguments} | {reader}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout == ("{\n" if reader == "head -1" else "")
+
+
+def test_an_interrupt_is_told_and_is_no_traceback(tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(summary, "find", interrupted)
+    assert main(["metrics", "--root", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "shortlist metrics: interrupted\n"
 
 
 def test_refusals_are_the_sentences_of_failed_gates():
     refused = a_summary(passed=False)
     assert summary.refusals(refused) == [refused["gates"][0]["sentence"]]
     assert summary.refusals(a_summary()) == []
+
+
+def test_the_table_puts_each_figure_in_its_column():
+    def figures(first):
+        return {str(k): first + k / 1000 for k in (1, 5, 10, 50, 100)}
+
+    content = {
+        **a_summary(),
+        "top_k_accuracy": {"exact": figures(0.1), "scann": figures(0.2)},
+        "top_k_accuracy_masked": {"exact": figures(0.3), "scann": figures(0.4)},
+        "baselines": {
+            name: {
+                "top_k_accuracy": figures(first),
+                "top_k_accuracy_masked": figures(first + 0.1),
+            }
+            for name, first in (("popularity", 0.5), ("ease", 0.7))
+        },
+        "latency_ms": {
+            "exact": {"p50": 1.234, "p95": 2, "p99": 3.456},
+            "scann": {"p50": 0.125, "p95": 1, "p99": 12.5},
+        },
+    }
+    lines = summary.as_table(content).splitlines()
+    assert max(map(len, lines[2:8])) <= 80  # a terminal's width
+    assert lines[0] == (
+        "demo: 1,682 candidates, 20,154 held-out interactions of 940 queries, index "
+        "scann"
+    )
+    masked, kept = lines[2].index("seen left out"), lines[2].index("seen kept")
+    assert masked < kept
+    assert lines[3].split() == ["top-10", "top-50", "top-100"] * 2
+    rows = {line[:24].strip(): line[24:].split() for line in lines[4:8]}
+    assert rows == {
+        "exact search": ["0.3100", "0.3500", "0.4000", "0.1100", "0.1500", "0.2000"],
+        "index": ["0.4100", "0.4500", "0.5000", "0.2100", "0.2500", "0.3000"],
+        "popularity": ["0.6100", "0.6500", "0.7000", "0.5100", "0.5500", "0.6000"],
+        "ease": ["0.8100", "0.8500", "0.9000", "0.7100", "0.7500", "0.8000"],
+    }
+    ends = [lines[3].index("top-10") + 6, lines[3].rindex("top-100") + 7]
+    assert [lines[4][end - 6 : end] for end in ends] == ["0.3100", "0.2000"]
+    assert "p50 1.23 ms   p99 3.46 ms" in summary.as_table(content)
+    assert "p50 0.12 ms   p99 12.50 ms" in summary.as_table(content)
+    assert "top-100, seen left out: 0.0900 to 0.1100" in summary.as_table(content)
+    without = summary.as_table({**content, "intervals": {}})
+    assert "interval" not in without
 
 
 def test_nothing_run_yet_is_told(tmp_path):

@@ -330,12 +330,24 @@ def test_an_index_says_where_its_leaves_held_nothing_more(kind, vectors):
 
 
 @pytest.mark.parametrize("kind", SCANN_KINDS)
-def test_too_few_points_in_the_leaves_lead_to_exact_search(kind, vectors, tmp_path):
+def test_a_row_whose_leaves_hold_too_few_is_answered_by_exact_search(
+    kind, vectors, tmp_path
+):
     servable = Over(vectors, tmp_path, kind=kind, **FEW_LEAVES)
-    approximate = servable.ask(vectors[1:40], 50)
-    assert rows_of(approximate) == rows_of(servable.ask(vectors[1:40], 50, exact=True))
-    order = np.argsort(-(vectors[1:40].astype(float) @ vectors.T), axis=1)[:, :50]
-    assert ids_of(approximate) == [[f"row {row}" for row in found] for found in order]
+    seen = set()
+    for k in (5, 9, 50):
+        found = servable.ask(vectors, k)
+        _, rows = servable.index.search(tf.constant(vectors), tf.constant(k))
+        order = np.argsort(-(vectors.astype(float) @ vectors.T), axis=1)[:, :k]
+        for ids, by_index, best in zip(ids_of(found), rows.numpy(), order, strict=True):
+            short = (by_index >= 0).sum() < k
+            seen.add(short)
+            assert ids == [f"row {row}" for row in (best if short else by_index)]
+        truth = vectors @ vectors.T
+        for query, row in enumerate(rows_of(found)):
+            expected = [truth[query, int(i.removeprefix("row "))] for i, _, _ in row]
+            assert [s for _, _, s in row] == pytest.approx(expected, abs=1e-5)
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("kind", SCANN_KINDS)

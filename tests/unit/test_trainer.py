@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from serving.errors import UserError
-from trainer.batches import Interactions
+from trainer.batches import Interactions, training_batches
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
-from trainer.fit import VALID_ACCURACY, fit
+from trainer.fit import VALID_ACCURACY, fit, make_optimizer
 from trainer.model import TwoTowerModel
 from trainer.towers import CandidateTower, QueryTower
 
@@ -101,6 +101,101 @@ def test_the_loss_is_the_corrected_softmax(logq, hits):
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_candidate_never_seen_in_training_has_a_finite_loss():
+    # It is nobody's positive there, but may be one in a batch all the same.
+    data = Interactions(np.array([0, 1, 2]), np.array([3, 3, 4]))
+    config = ModelConfig(embedding_dim=4)
+    trained = model(config, data)
+    query, candidate = np.array([0, 1]), np.array([7, 3])
+    loss = trained.compute_loss(
+        {QUERY_INDEX: tf.constant(query), CANDIDATE_INDEX: tf.constant(candidate)}
+    )
+    q = trained.query_tower(tf.constant(query)).numpy().astype(float)
+    v = trained.candidate_tower(tf.constant(candidate)).numpy().astype(float)
+    # TFRS takes a probability for at least 1e-6.
+    logits = q @ v.T / config.temperature - np.log([1e-6, 2 / 3])
+    expected = -np.sum(np.diag(logits) - np.log(np.exp(logits).sum(axis=1)))
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_tutorials_loss_is_the_plain_softmax():
+    data = interactions()
+    config = ModelConfig(
+        embedding_dim=4,
+        normalize=False,
+        temperature=1.0,
+        candidate_bias=False,
+        logq_correction=False,
+    )
+    trained = model(config, data)
+    query, candidate = data.query[:9], data.candidate[:9]
+    loss = trained.compute_loss(
+        {QUERY_INDEX: tf.constant(query), CANDIDATE_INDEX: tf.constant(candidate)}
+    )
+    q = trained.query_tower.embedding.embeddings.numpy()[query].astype(float)
+    v = trained.candidate_tower.embedding.embeddings.numpy()[candidate].astype(float)
+    logits = q @ v.T
+    expected = -np.sum(np.diag(logits) - np.log(np.exp(logits).sum(axis=1)))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_initial_embeddings_are_as_wide_as_the_config_says():
+    config = ModelConfig(embedding_dim=64, normalize=False, candidate_bias=False)
+    tower = QueryTower(2000, config, "q")
+    embedded = tower(tf.range(2000, dtype=tf.int64)).numpy()
+    assert embedded.shape == (2000, 64)
+    assert embedded.std() == pytest.approx(1 / 8, rel=0.02)
+
+
+def test_a_batch_of_nobody_has_the_width_of_any_other():
+    config = ModelConfig(embedding_dim=5)
+    for tower in (QueryTower(3, config, "q"), CandidateTower(3, config, "c")):
+        assert tower(tf.constant([], tf.int64)).shape == (0, 6)
+
+
+# Batches
+
+
+def rows_of(batches: tf.data.Dataset) -> list[list[tuple[int, int]]]:
+    """The rows of one epoch, batch by batch."""
+    return [
+        list(
+            zip(
+                batch[QUERY_INDEX].tolist(),
+                batch[CANDIDATE_INDEX].tolist(),
+                strict=True,
+            )
+        )
+        for batch in batches.as_numpy_iterator()
+    ]
+
+
+def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
+    data = interactions(rows=100)
+    batches = rows_of(training_batches(data, 32, seed=1))
+    assert [len(batch) for batch in batches] == [32, 32, 32, 4]
+    pairs = zip(data.query.tolist(), data.candidate.tolist(), strict=True)
+    assert sorted(sum(batches, [])) == sorted(pairs)
+    assert [len(b) for b in rows_of(training_batches(data, 1000, seed=1))] == [100]
+
+
+def test_every_epoch_has_its_own_order_and_a_seed_repeats_them():
+    data = interactions(rows=100)
+
+    def epochs(seed: int) -> list[list]:
+        tf.keras.utils.set_random_seed(9)
+        batches = training_batches(data, 100, seed)
+        return [rows_of(batches)[0] for _ in range(2)]
+
+    first, second = epochs(1)
+    assert first != second
+    assert epochs(1) == [first, second]
+    assert epochs(2)[0] != first
+
+
+# Training
+
+
 def accuracy_of_halves(trained: TwoTowerModel) -> float:
     """Share of queries whose best candidate is of their own half."""
     q = trained.query_tower(tf.range(QUERIES, dtype=tf.int64)).numpy()
@@ -151,11 +246,68 @@ def test_early_stopping_goes_back_to_the_best(tmp_path):
     assert again == pytest.approx(max(watched), abs=0.011)
 
 
+def test_a_valid_split_is_watched_without_stopping(tmp_path):
+    valid = interactions(seed=5, rows=100)
+    trained, history = train(tmp_path, valid, epochs=4)
+    assert len(history[VALID_ACCURACY]) == len(history["loss"]) == 4
+    q = trained.query_tower(tf.constant(valid.query)).numpy().astype(float)
+    v = trained.candidate_tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    top = np.argsort(-(q @ v.T), axis=1)[:, :10]
+    last = float((top == valid.candidate[:, None]).any(axis=1).mean())
+    assert history[VALID_ACCURACY][-1] == pytest.approx(last, abs=0.011)
+
+
+def test_the_last_checkpoint_holds_the_trained_weights(tmp_path):
+    trained, _ = train(tmp_path, epochs=2)
+    again = model(ModelConfig(embedding_dim=8), interactions())
+    everyone = tf.range(QUERIES, dtype=tf.int64)
+    again.query_tower(everyone)
+    again.candidate_tower(everyone[:CANDIDATES])
+    saved = again.load_weights(str(tmp_path / "checkpoints" / "weights"))
+    saved.expect_partial()  # the optimizer's state is not asked for here
+    np.testing.assert_array_equal(
+        again.query_tower(everyone), trained.query_tower(everyone)
+    )
+    positions = tf.range(CANDIDATES, dtype=tf.int64)
+    np.testing.assert_array_equal(
+        again.candidate_tower(positions), trained.candidate_tower(positions)
+    )
+
+
+def test_checkpoints_can_be_switched_off(tmp_path):
+    train(tmp_path, epochs=1, checkpoint=False)
+    assert not (tmp_path / "checkpoints").exists()
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+def test_a_terminal_sees_a_bar_and_nobody_else(tmp_path, monkeypatch, capsys):
+    train(tmp_path, epochs=1)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("serving.process.is_terminal", lambda: True)
+    _, history = train(tmp_path, epochs=2)
+    assert len(history["loss"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["adam", "adagrad"])
+def test_the_optimizer_is_the_one_of_the_config(name):
+    optimizer = make_optimizer(TrainingConfig(optimizer=name, learning_rate=0.25))
+    assert type(optimizer).__name__.lower() == name
+    assert float(optimizer.learning_rate) == 0.25
+
+
 def test_early_stopping_needs_a_valid_split(tmp_path):
-    with pytest.raises(UserError, match="early_stopping_patience needs a split"):
+    with pytest.raises(UserError) as caught:
         train(tmp_path, early_stopping_patience=1)
+    assert str(caught.value) == (
+        "training.early_stopping_patience needs a split to watch; give "
+        "interactions.split.fractions a share for 'valid' or set it to 0"
+    )
 
 
 def test_a_loss_that_is_no_number_is_told(tmp_path):
-    with pytest.raises(UserError, match="lower training.learning_rate"):
+    with pytest.raises(UserError) as caught:
         train(tmp_path, learning_rate=1e38, epochs=3)
+    assert str(caught.value) == (
+        "the training loss is not a number; lower training.learning_rate (1e+38)"
+    )
