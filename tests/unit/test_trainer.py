@@ -156,16 +156,10 @@ def test_a_batch_of_nobody_has_the_width_of_any_other():
 # Batches
 
 
-def rows_of(batches: tf.data.Dataset) -> list[list[tuple[int, int]]]:
+def rows_of(batches: tf.data.Dataset) -> list[list[list[int]]]:
     """The rows of one epoch, batch by batch."""
     return [
-        list(
-            zip(
-                batch[QUERY_INDEX].tolist(),
-                batch[CANDIDATE_INDEX].tolist(),
-                strict=True,
-            )
-        )
+        np.stack([batch[QUERY_INDEX], batch[CANDIDATE_INDEX]], axis=1).tolist()
         for batch in batches.as_numpy_iterator()
     ]
 
@@ -174,8 +168,8 @@ def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     data = interactions(rows=100)
     batches = rows_of(training_batches(data, 32, seed=1))
     assert [len(batch) for batch in batches] == [32, 32, 32, 4]
-    pairs = zip(data.query.tolist(), data.candidate.tolist(), strict=True)
-    assert sorted(sum(batches, [])) == sorted(pairs)
+    rows = np.stack([data.query, data.candidate], axis=1).tolist()
+    assert sorted(sum(batches, [])) == sorted(rows)
     assert [len(b) for b in rows_of(training_batches(data, 1000, seed=1))] == [100]
 
 
@@ -213,17 +207,24 @@ def train(tmp_path, valid=None, **changes):
     return trained, history
 
 
-def test_training_learns_and_leaves_logs_and_weights(tmp_path):
-    trained, history = train(tmp_path)
+@pytest.fixture(scope="module")
+def trained_folder(tmp_path_factory):
+    """A model, its history and the folder of its logs, trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    return *train(folder), folder
+
+
+def test_training_learns_and_leaves_logs_and_weights(trained_folder):
+    trained, history, folder = trained_folder
     assert accuracy_of_halves(trained) == 1.0
     assert len(history["loss"]) == 10 and history["loss"][-1] < history["loss"][0]
-    assert list(tmp_path.rglob("events.out.tfevents.*"))
-    assert list((tmp_path / "checkpoints").glob("weights*"))
+    assert list(folder.rglob("events.out.tfevents.*"))
+    assert list((folder / "checkpoints").glob("weights*"))
 
 
 def test_a_seed_reproduces_and_another_does_not(tmp_path):
     weights = [
-        train(tmp_path, seed=seed, epochs=2)[0].query_tower.embedding.embeddings.numpy()
+        train(tmp_path, seed=seed, epochs=1)[0].query_tower.embedding.embeddings.numpy()
         for seed in (1, 1, 2)
     ]
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5, atol=1e-6)
@@ -246,9 +247,12 @@ def test_early_stopping_goes_back_to_the_best(tmp_path):
     assert again == pytest.approx(max(watched), abs=0.011)
 
 
-def test_a_valid_split_is_watched_without_stopping(tmp_path):
+def test_a_valid_split_is_watched_without_stopping(tmp_path, capsys):
     valid = interactions(seed=5, rows=100)
-    trained, history = train(tmp_path, valid, epochs=4)
+    trained, history = train(tmp_path, valid, epochs=4, checkpoint=False)
+    assert capsys.readouterr() == ("", ""), "standard error is no terminal here"
+    assert not (tmp_path / "checkpoints").exists()
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
     assert len(history[VALID_ACCURACY]) == len(history["loss"]) == 4
     q = trained.query_tower(tf.constant(valid.query)).numpy().astype(float)
     v = trained.candidate_tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
@@ -257,13 +261,13 @@ def test_a_valid_split_is_watched_without_stopping(tmp_path):
     assert history[VALID_ACCURACY][-1] == pytest.approx(last, abs=0.011)
 
 
-def test_the_last_checkpoint_holds_the_trained_weights(tmp_path):
-    trained, _ = train(tmp_path, epochs=2)
+def test_the_last_checkpoint_holds_the_trained_weights(trained_folder):
+    trained, _, folder = trained_folder
     again = model(ModelConfig(embedding_dim=8), interactions())
     everyone = tf.range(QUERIES, dtype=tf.int64)
     again.query_tower(everyone)
     again.candidate_tower(everyone[:CANDIDATES])
-    saved = again.load_weights(str(tmp_path / "checkpoints" / "weights"))
+    saved = again.load_weights(str(folder / "checkpoints" / "weights"))
     saved.expect_partial()  # the optimizer's state is not asked for here
     np.testing.assert_array_equal(
         again.query_tower(everyone), trained.query_tower(everyone)
@@ -274,19 +278,14 @@ def test_the_last_checkpoint_holds_the_trained_weights(tmp_path):
     )
 
 
-def test_checkpoints_can_be_switched_off(tmp_path):
-    train(tmp_path, epochs=1, checkpoint=False)
-    assert not (tmp_path / "checkpoints").exists()
-    assert list(tmp_path.rglob("events.out.tfevents.*"))
-
-
-def test_a_terminal_sees_a_bar_and_nobody_else(tmp_path, monkeypatch, capsys):
-    train(tmp_path, epochs=1)
-    assert capsys.readouterr() == ("", "")
+def test_a_terminal_sees_a_bar(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("serving.process.is_terminal", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes any stream for a terminal
     _, history = train(tmp_path, epochs=2)
     assert len(history["loss"]) == 2
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "training" in printed.err and "interactions/s" in printed.err
 
 
 @pytest.mark.parametrize("name", ["adam", "adagrad"])
