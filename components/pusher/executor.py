@@ -80,7 +80,9 @@ def _publish(model: str, base: str) -> str:
     for name in names:
         if name.startswith(_UNFINISHED):  # of a run that was killed
             fileio.rmtree(os.path.join(base, name))
-    last = max((int(name) for name in names if name.isdigit()), default=0)
+    # Only ASCII: "²" is a digit to Python, but no number.
+    taken = [int(name) for name in names if name.isascii() and name.isdigit()]
+    last = max(taken, default=0)
     version = str(max(int(time.time()), last + 1))
     unfinished = os.path.join(base, f"{_UNFINISHED}{version}")
     io_utils.copy_dir(model, unfinished)

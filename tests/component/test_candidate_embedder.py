@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""CandidateEmbedder on the towers of the session's run, beside the towers."""
+"""CandidateEmbedder on the session's towers, beside the towers themselves."""
 
 import numpy as np
 import pyarrow.parquet as pq

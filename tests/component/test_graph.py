@@ -1,0 +1,238 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The graph: which node follows which, and which of them a change of config touches."""
+
+import json
+import pathlib
+
+import pytest
+from tfx.dsl.compiler import compiler
+from tfx.orchestration import pipeline as tfx_pipeline
+
+import pipeline.graph
+from pipeline.config import PipelineConfig, load_config
+from pipeline.fingerprint import fingerprint
+from pipeline.layout import Layout
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+UPSTREAM = {
+    "ExampleGen.candidates": set(),
+    "ExampleGen.interactions": set(),
+    "StatisticsGen.candidates": {"ExampleGen.candidates"},
+    "StatisticsGen.interactions": {"ExampleGen.interactions"},
+    "SchemaGen.candidates": set(),
+    "SchemaGen.interactions": set(),
+    "ExampleValidator.candidates": {"StatisticsGen.candidates", "SchemaGen.candidates"},
+    "ExampleValidator.interactions": {
+        "StatisticsGen.interactions",
+        "SchemaGen.interactions",
+    },
+    # It waits for both validators: nothing follows an anomaly.
+    "ExampleCleaner": {
+        "ExampleGen.candidates",
+        "ExampleGen.interactions",
+        "ExampleValidator.candidates",
+        "ExampleValidator.interactions",
+    },
+    "Transform.candidates": {"ExampleCleaner", "SchemaGen.candidates"},
+    "Transform.interactions": {"ExampleCleaner", "SchemaGen.interactions"},
+    "Trainer": {"Transform.candidates", "Transform.interactions"},
+    "CandidateEmbedder": {"ExampleCleaner", "Trainer"},
+    "ScannIndexer": {"CandidateEmbedder", "Trainer"},
+    "IndexEvaluator": {"ExampleCleaner", "ScannIndexer"},
+    "LatestBlessedModel": {"ScannIndexer"},
+    "Evaluator": {
+        "ExampleCleaner",
+        "LatestBlessedModel",
+        "ScannIndexer",
+        "SchemaGen.interactions",
+    },
+    "Pusher": {"Evaluator", "IndexEvaluator", "ScannIndexer"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """A build that writes must not write into the repository."""
+    monkeypatch.chdir(tmp_path)
+
+
+def config(*overrides: str, name: str = "movielens-100k") -> PipelineConfig:
+    return load_config(str(CONFIGS / f"{name}.yaml"), list(overrides))
+
+
+def build(
+    *overrides: str, name: str = "movielens-100k", root: str = "not-made"
+) -> tfx_pipeline.Pipeline:
+    return pipeline.graph.build_pipeline(
+        config(*overrides, name=name), Layout(root, name)
+    )
+
+
+def parameters(built: tfx_pipeline.Pipeline) -> dict[str, dict[str, str]]:
+    """What a node's cache goes by beside its inputs, by node."""
+    graph = compiler.Compiler().compile(built)
+    return {
+        one.pipeline_node.node_info.id: {
+            name: str(value)
+            for name, value in one.pipeline_node.parameters.parameters.items()
+        }
+        for one in graph.nodes
+    }
+
+
+def test_each_node_follows_those_that_it_should():
+    built = build()
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    assert found == UPSTREAM
+    order = [node.id for node in built.components]
+    assert all(
+        order.index(one) < order.index(node) for node in UPSTREAM for one in found[node]
+    )
+    assert built.enable_cache
+
+
+@pytest.mark.parametrize("name", ["movielens-100k", "tutorial"])
+def test_building_touches_nothing(name, tmp_path):
+    root = tmp_path / "runs"
+    first, second = (
+        compiler.Compiler().compile(build(name=name, root=str(root))) for _ in range(2)
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert first == second
+    assert first.pipeline_info.id == name
+
+
+def test_everything_lies_below_the_pipelines_home(tmp_path):
+    built = build(root=str(tmp_path))
+    home = tmp_path / "movielens-100k"
+    assert built.pipeline_info.pipeline_root == str(home / "artifacts")
+    metadata = built.metadata_connection_config.sqlite.filename_uri
+    assert metadata == str(home / "metadata.db")
+    destination = parameters(built)["Pusher"]["push_destination"]
+    assert str(home / "serving") in destination
+
+
+ABOUT = "ScannIndexer"  # Its manifest tells of the whole recipe.
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("training.epochs=3", {"Trainer", ABOUT}),
+        ("model.embedding_dim=8", {"Trainer", ABOUT}),
+        ("index.leaves_to_search=3", {"ScannIndexer"}),
+        ("evaluation.latency_queries=7", {"IndexEvaluator"}),
+        ("evaluation.slices=[]", {"IndexEvaluator", "Evaluator"}),
+        ("evaluation.gates.min_top_k_accuracy=0.1", {"IndexEvaluator", "Evaluator"}),
+        ("interactions.split.seed=7", {"ExampleGen.interactions", ABOUT}),
+        ("interactions.orphans=drop", {"ExampleCleaner", ABOUT}),
+        ("candidates.duplicates=keep_one", {"ExampleCleaner", ABOUT}),
+        ("candidates.title=null", {"CandidateEmbedder", ABOUT}),
+        ("embedding_batch_size=5", {"CandidateEmbedder"}),
+        ("data_dir=/other", {"ExampleGen.candidates", "ExampleGen.interactions"}),
+    ],
+)
+def test_a_change_of_config_touches_its_own_nodes_only(override, changed):
+    before, after = parameters(build()), parameters(build(override))
+    assert set(before) == set(after) == set(UPSTREAM)
+    assert {node for node in before if before[node] != after[node]} == changed
+
+
+def test_beam_arguments_invalidate_nothing():
+    assert parameters(build()) == parameters(
+        build("beam_args=[--direct_num_workers=2]")
+    )
+
+
+def test_a_valid_split_is_transformed_and_watched():
+    plain = parameters(build())
+    fractions = "interactions.split.fractions={train: 0.7, valid: 0.1, eval: 0.2}"
+    for override in (
+        fractions,
+        "interactions.split={method: shuffle, counts: {train: 9, valid: 1, eval: 2}}",
+    ):
+        watched = parameters(build(override))
+        for node, key in (
+            ("Transform.interactions", "splits_config"),
+            ("Trainer", "eval_args"),
+        ):
+            assert "valid" not in plain[node][key]
+            assert "valid" in watched[node][key]
+        assert "eval" not in watched["Trainer"]["eval_args"]
+        # Only train is looked at for vocabularies, and eval for nothing at all.
+        config_ = watched["Transform.interactions"]["splits_config"]
+        assert config_.count("train") == 2 and config_.count("valid") == 1
+        assert "eval" not in config_
+
+
+def test_without_a_schema_one_is_inferred():
+    built = build("interactions.schema=null")
+    kinds = {node.id: type(node).__name__ for node in built.components}
+    assert kinds["SchemaGen.interactions"] == "SchemaGen"
+    assert kinds["SchemaGen.candidates"] == "ImportSchemaGen"
+
+
+def test_every_node_with_code_of_ours_goes_by_its_fingerprint(monkeypatch):
+    before = parameters(build())
+
+    def other(*packages: str) -> str:
+        return "other code"
+
+    monkeypatch.setattr(pipeline.graph, "fingerprint", other)
+    after = parameters(build())
+    # TFX's own nodes run TFX's own code.
+    foreign = {"SchemaGen", "StatisticsGen", "LatestBlessedModel"}
+    expected = {node for node in UPSTREAM if node.split(".")[0] not in foreign}
+    assert {node for node in before if before[node] != after[node]} == expected
+
+
+def test_each_nodes_fingerprint_covers_the_code_that_it_runs(monkeypatch):
+    covered: set[str] = set()
+
+    def note(*packages: str) -> str:
+        covered.update(packages)
+        return "+".join(packages)
+
+    monkeypatch.setattr(pipeline.graph, "fingerprint", note)
+    found = parameters(build())
+
+    def covers(node: str, *packages: str) -> bool:
+        told = json.dumps(found[node])
+        return all(package in told for package in packages)
+
+    assert covers("ExampleGen.interactions", "components.tfds_example_gen")
+    assert covers("Transform.interactions", "trainer")
+    assert covers("Transform.candidates", "trainer")
+    assert covers("Trainer", "trainer", "components.trainer")
+    assert covers("CandidateEmbedder", "serving", "components.candidate_embedder")
+    for node in ("ScannIndexer", "IndexEvaluator", "Evaluator", "Pusher"):
+        assert covers(node, "serving", "components"), node
+
+
+def test_a_fingerprint_changes_with_any_source_below_a_package(tmp_path, monkeypatch):
+    package = tmp_path / "some_room" / "inner"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").write_text("")
+    (package / "module.py").write_text("A = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def now(*packages: str) -> str:
+        fingerprint.cache_clear()
+        return fingerprint(*packages)
+
+    first = now("some_room")
+    assert now("some_room") == first
+    (package / "notes.txt").write_text("no code")
+    assert now("some_room") == first
+    (package / "module.py").write_text("A = 2\n")
+    second = now("some_room")
+    assert second != first
+    (package / "module.py").rename(package / "renamed.py")
+    assert now("some_room") not in (first, second)
+    assert now("serving", "trainer") == now("trainer", "serving")
+    with pytest.raises(ModuleNotFoundError, match="no_such_room"):
+        now("no_such_room")

@@ -1,0 +1,457 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Trainer's way through real transform graphs, from tf.Examples to embeddings."""
+
+import collections
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import (
+    dataset_metadata,
+    metadata_io,
+    schema_utils,
+)
+from tfx_bsl.public import tfxio
+
+from serving.build import build_servable
+from serving.errors import UserError
+from serving.index_config import IndexConfig
+from serving.model import Recommender
+from serving.towers import Towers
+from trainer import data
+from trainer.config import ModelConfig
+from trainer.export import TwoTowers
+from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
+from trainer.model import TwoTowerModel
+from trainer.preprocessing import preprocess_candidates, preprocess_interactions
+from trainer.run import run_fn
+
+IDS = {"query_id": "user_id", "candidate_id": "movie_id"}
+# Ids that something on the way might strip, split or take for a number.
+MOVIES = ["007", "7", " lead", "trail ", "two words", "東京", "x,y", "1e3", "unseen"]
+USERS = ["1", "01", "user two", "élan", "🎬", "5.0"]
+ORPHAN = "no such movie"
+
+Rows = list[tuple[str, str]]
+
+
+def interactions(seed: int, count: int) -> Rows:
+    """Users of two kinds, who choose among two halves of the catalogue."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        user, liked = int(generator.integers(len(USERS))), int(generator.integers(4))
+        rows.append((USERS[user], MOVIES[liked + 4 * (user % 2)]))
+    return rows
+
+
+TRAIN = interactions(1, 240)
+VALID = [*interactions(2, 20), ("never seen before", "7")]
+
+
+def specs(names: list[str], shape: str) -> dict[str, Any]:
+    """A schema's features as a curated schema has them, or as an inferred one may."""
+    kinds = {
+        "[1]": tf.io.FixedLenFeature([1], tf.string),
+        "[]": tf.io.FixedLenFeature([], tf.string),
+        "sparse": tf.io.VarLenFeature(tf.string),
+    }
+    return dict.fromkeys(names, kinds[shape])
+
+
+def write_examples(folder: pathlib.Path, rows: list[dict[str, str]]) -> str:
+    folder.mkdir(parents=True)
+    path = str(folder / "data_tfrecord-00000-of-00001.gz")
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for row in rows:
+            example = tf.train.Example()
+            for name, value in row.items():
+                example.features.feature[name].bytes_list.value.append(value.encode())
+            writer.write(example.SerializeToString())
+    return path
+
+
+def transform(
+    folder: pathlib.Path,
+    preprocessing_fn: Callable,
+    splits: dict[str, list[dict[str, str]]],
+    shape: str,
+) -> dict[str, str]:
+    """Runs Transform: analyses train, transforms every split.
+
+    Returns:
+      The folder of the graph under "graph", and patterns of transformed shards.
+    """
+    schema = schema_utils.schema_from_feature_spec(
+        specs(list(splits["train"][0]), shape)
+    )
+    results = {"graph": str(folder / "graph")}
+    with beam.Pipeline() as pipeline, tft_beam.Context(str(folder / "temporary")):
+        datasets = {}
+        for split, rows in splits.items():
+            path = write_examples(folder / "raw" / split, rows)
+            source = tfxio.TFExampleRecord(path, schema=schema)
+            read = pipeline | f"Read {split}" >> source.BeamSource()
+            datasets[split] = (read, source.TensorAdapterConfig())
+        graph = datasets["train"] | tft_beam.AnalyzeDataset(preprocessing_fn)
+        _ = graph | tft_beam.WriteTransformFn(results["graph"])
+        for split, dataset in datasets.items():
+            changed, metadata = (
+                dataset,
+                graph,
+            ) | f"Transform {split}" >> tft_beam.TransformDataset()
+            coder = tft.coders.ExampleProtoCoder(metadata.schema)
+            _ = (
+                changed
+                | f"Encode {split}" >> beam.Map(coder.encode)
+                | f"Write {split}"
+                >> beam.io.WriteToTFRecord(
+                    str(folder / split / "transformed"), file_name_suffix=".gz"
+                )
+            )
+            results[split] = str(folder / split / "transformed*")
+    # As TFX's Transform leaves it beside the graph.
+    raw = pathlib.Path(results["graph"], tft.TFTransformOutput.RAW_METADATA_DIR)
+    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), str(raw))
+    return results
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformed:
+    """Both sources after Transform."""
+
+    interactions: dict[str, str]
+    candidates: dict[str, str]
+
+    @property
+    def query_graph(self) -> tft.TFTransformOutput:
+        return tft.TFTransformOutput(self.interactions["graph"])
+
+    @property
+    def candidate_graph(self) -> tft.TFTransformOutput:
+        return tft.TFTransformOutput(self.candidates["graph"])
+
+    @property
+    def lookup(self) -> data.CandidateLookup:
+        return data.CandidateLookup(self.candidate_graph)
+
+
+def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
+    splits = {"train": train, "valid": VALID, "orphans": [("1", ORPHAN), TRAIN[0]]}
+    return Transformed(
+        transform(
+            folder / "interactions",
+            functools.partial(preprocess_interactions, custom_config=IDS),
+            {
+                name: [{"user_id": u, "movie_id": m} for u, m in rows]
+                for name, rows in splits.items()
+            },
+            shape,
+        ),
+        transform(
+            folder / "candidates",
+            functools.partial(
+                preprocess_candidates, custom_config={"candidate_id": "movie_id"}
+            ),
+            {
+                "train": [
+                    {"movie_id": movie, "movie_title": f"Title of {movie}"}
+                    for movie in MOVIES
+                ]
+            },
+            shape,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory) -> Transformed:
+    """With the schema as it is curated for MovieLens: one value an example."""
+    return run_transform(tmp_path_factory.mktemp("fixed"), "[1]", TRAIN)
+
+
+@pytest.fixture(scope="module", params=["[1]", "[]", "sparse"])
+def any_shape(request, tmp_path_factory, transformed) -> Transformed:
+    """With each form in which a schema may declare a string."""
+    if request.param == "[1]":
+        return transformed
+    return run_transform(tmp_path_factory.mktemp("other"), request.param, TRAIN)
+
+
+def vocabulary(graph: tft.TFTransformOutput, name: str) -> list[str]:
+    content = pathlib.Path(graph.vocabulary_file_by_name(name)).read_bytes()
+    return content.decode().split("\n")[:-1]
+
+
+# Preprocessing
+
+
+def test_query_ids_come_from_the_training_split_alone(any_shape: Transformed):
+    found = vocabulary(any_shape.query_graph, "query_ids")
+    assert sorted(found) == sorted({user for user, _ in TRAIN})
+    assert data.query_count(any_shape.query_graph) == len(USERS)
+
+
+def test_candidate_ids_come_from_the_catalogue(any_shape: Transformed):
+    found = vocabulary(any_shape.candidate_graph, "candidate_ids")
+    assert sorted(found) == sorted(MOVIES)
+    assert any_shape.lookup.size == len(MOVIES)
+    asked = tf.constant([[*found, ORPHAN, "", "lead", "trail", "07"]])
+    expected = [*range(len(MOVIES)), *[-1] * 5]
+    assert any_shape.lookup(asked).numpy().tolist() == [expected]
+
+
+def test_interactions_are_positions_in_both_vocabularies(any_shape: Transformed):
+    users = vocabulary(any_shape.query_graph, "query_ids")
+    movies = vocabulary(any_shape.candidate_graph, "candidate_ids")
+    for split, rows in (("train", TRAIN), ("valid", VALID)):
+        pattern = [any_shape.interactions[split]]
+        found = data.read_interactions(pattern, "movie_id", any_shape.lookup)
+        assert len(found) == len(rows)
+        names = [
+            (users[q] if q >= 0 else "never seen before", movies[c])
+            for q, c in zip(found.query, found.candidate, strict=True)
+        ]
+        assert collections.Counter(names) == collections.Counter(rows)
+    assert (found.query < 0).sum() == 1
+
+
+def test_candidates_are_counted_in_the_training_split(any_shape: Transformed):
+    movies = vocabulary(any_shape.candidate_graph, "candidate_ids")
+    counts = data.candidate_counts(any_shape.query_graph, any_shape.lookup)
+    expected = collections.Counter(movie for _, movie in TRAIN)
+    assert dict(zip(movies, counts.tolist(), strict=True)) == {
+        movie: expected[movie] for movie in MOVIES
+    }
+    assert counts.sum() == len(TRAIN)
+    assert counts[movies.index("unseen")] == 0
+
+
+def test_an_orphan_is_not_counted_and_not_taken_for_another(tmp_path):
+    rows = [*TRAIN, ("1", ORPHAN), ("", "7"), ("1", ORPHAN)]
+    found = run_transform(tmp_path, "[1]", rows)
+    counts = data.candidate_counts(found.query_graph, found.lookup)
+    assert counts.sum() == len(TRAIN) + 1
+    # An empty id is nobody's: it is in no vocabulary.
+    assert data.query_count(found.query_graph) == len(USERS)
+
+
+def test_an_interaction_that_names_no_candidate_stops_training(transformed):
+    pattern = transformed.interactions["orphans"]
+    with pytest.raises(UserError) as caught:
+        data.read_interactions([pattern], "movie_id", transformed.lookup)
+    assert str(caught.value) == (
+        f"1 interactions in {pattern} name no candidate of the catalogue; run the "
+        "ExampleCleaner before Transform"
+    )
+
+
+def test_a_split_without_rows_is_told(transformed: Transformed, tmp_path):
+    empty = write_examples(tmp_path / "empty", [])
+    for pattern in (empty, str(tmp_path / "none*")):
+        with pytest.raises(UserError) as caught:
+            data.read_interactions([pattern], "movie_id", transformed.lookup)
+        assert str(caught.value) == (
+            f"no interactions in {pattern}; the split is empty"
+        )
+
+
+# Export
+
+
+def built_model(transformed: Transformed) -> TwoTowerModel:
+    """A model with random embeddings and biases."""
+    tf.keras.utils.set_random_seed(3)
+    counts = data.candidate_counts(transformed.query_graph, transformed.lookup)
+    config = ModelConfig(embedding_dim=4, temperature=0.5)
+    model = TwoTowerModel(config, len(USERS), counts)
+    model.query_tower(tf.constant([0], tf.int64))
+    model.candidate_tower(tf.constant([0], tf.int64))
+    bias = np.random.default_rng(4).normal(size=(len(MOVIES), 1))
+    model.candidate_tower.bias.set_weights([bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def saved(any_shape: Transformed, tmp_path_factory) -> tuple[TwoTowerModel, str]:
+    """A model and where its towers were saved."""
+    model = built_model(any_shape)
+    path = str(tmp_path_factory.mktemp("export") / "model")
+    graphs = (any_shape.query_graph, any_shape.candidate_graph)
+    TwoTowers(model, *graphs, "user_id", "movie_id").save(path)
+    return model, path
+
+
+def test_towers_embed_raw_ids_as_the_model_embeds_positions(saved, any_shape):
+    model, path = saved
+    towers = Towers(path)
+    users = vocabulary(any_shape.query_graph, "query_ids")
+    movies = vocabulary(any_shape.candidate_graph, "candidate_ids")
+    embedded = towers.embed_query({"user_id": tf.constant(users)})
+    everyone = tf.range(len(USERS), dtype=tf.int64)
+    np.testing.assert_array_equal(embedded, model.query_tower(everyone))
+    embedded = towers.embed_candidate({"movie_id": tf.constant(movies)})
+    every = tf.range(len(MOVIES), dtype=tf.int64)
+    np.testing.assert_array_equal(embedded, model.candidate_tower(every))
+
+
+def test_towers_know_whom_they_have_seen(saved):
+    towers = Towers(saved[1])
+    users = tf.constant([*USERS, "nobody", "", " 1"])
+    known = towers.is_known_query({"user_id": users}).numpy().tolist()
+    assert known == [True] * len(USERS) + [False] * 3
+    embedded = towers.embed_query({"user_id": users}).numpy()
+    assert (embedded[-3:, :-1] == 0).all()
+    assert (embedded[:, -1] == np.float32(0.5)).all()
+    np.testing.assert_allclose(
+        np.linalg.norm(embedded[: len(USERS), :-1], axis=1), 1, rtol=1e-5
+    )
+
+
+def test_towers_take_a_batch_of_any_size(saved):
+    towers = Towers(saved[1])
+    empty = tf.constant([], tf.string)
+    assert towers.embed_query({"user_id": empty}).shape == (0, 5)
+    assert towers.embed_candidate({"movie_id": empty}).shape == (0, 5)
+    assert towers.is_known_query({"user_id": empty}).shape == (0,)
+    many = tf.constant(USERS * 50)
+    together = towers.embed_query({"user_id": many}).numpy()
+    np.testing.assert_array_equal(together, np.tile(together[: len(USERS)], (50, 1)))
+
+
+def test_towers_say_what_they_take(saved):
+    model = tf.saved_model.load(saved[1])
+    for name, feature in (("embed_query", "user_id"), ("embed_candidate", "movie_id")):
+        signature = model.signatures[name]
+        (found,) = signature.structured_input_signature[1].items()
+        assert found == (feature, tf.TensorSpec([None], tf.string, feature))
+        assert signature.structured_outputs["embedding"].shape.as_list() == [None, 5]
+
+
+# run_fn
+
+
+@dataclasses.dataclass
+class Arguments:
+    """What TFX hands to a run_fn, as far as ours reads it."""
+
+    train_files: list[str]
+    eval_files: list[str]
+    transform_graph_path: str
+    serving_model_dir: str
+    model_run_dir: str
+    custom_config: dict[str, Any]
+
+
+def train(
+    transformed: Transformed,
+    folder: pathlib.Path,
+    valid: bool = False,
+    **training: Any,
+) -> str:
+    """Runs the run_fn and returns where the towers are."""
+    options = {"epochs": 12, "batch_size": 32, "learning_rate": 0.05, **training}
+    arguments = Arguments(
+        train_files=[transformed.interactions["train"]],
+        eval_files=[],
+        transform_graph_path=transformed.interactions["graph"],
+        serving_model_dir=str(folder / "Format-Serving"),
+        model_run_dir=str(folder / "run"),
+        custom_config={
+            **IDS,
+            "catalogue_id": "movie_id",
+            "candidate_transform_graph": transformed.candidates["graph"],
+            "valid_files": [transformed.interactions["valid"]] if valid else [],
+            "model": {"embedding_dim": 4},
+            "training": options,
+        },
+    )
+    run_fn(arguments)
+    return arguments.serving_model_dir
+
+
+@pytest.fixture(scope="module")
+def trained(transformed: Transformed, tmp_path_factory) -> tuple[pathlib.Path, str]:
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(transformed, folder)
+
+
+def scores(path: str) -> np.ndarray:
+    """Users by movies, in the order of USERS and MOVIES."""
+    towers = Towers(path)
+    queries = towers.embed_query({"user_id": tf.constant(USERS)}).numpy()
+    candidates = towers.embed_candidate({"movie_id": tf.constant(MOVIES)}).numpy()
+    return queries @ candidates.T
+
+
+def test_run_fn_learns_who_likes_what(trained):
+    best = np.argsort(-scores(trained[1])[:, :8], axis=1)[:, :4]
+    for user, found in enumerate(best):
+        assert set(found // 4) == {user % 2}, USERS[user]
+
+
+def test_run_fn_leaves_logs_and_weights(trained):
+    folder, _ = trained
+    assert list((folder / "run").rglob("events.out.tfevents.*"))
+    assert list((folder / "run" / "checkpoints").glob("weights*"))
+
+
+def test_the_same_seed_trains_the_same_towers(trained, transformed, tmp_path):
+    again = scores(train(transformed, tmp_path / "again"))
+    np.testing.assert_allclose(again, scores(trained[1]), atol=1e-4)
+    other = scores(train(transformed, tmp_path / "other", seed=7, epochs=1))
+    assert np.abs(other - again).max() > 0.01
+
+
+def test_early_stopping_watches_the_valid_split(transformed, tmp_path):
+    path = train(
+        transformed, tmp_path, valid=True, epochs=60, early_stopping_patience=1
+    )
+    assert scores(path).shape == (len(USERS), len(MOVIES))
+    with pytest.raises(UserError, match="early_stopping_patience needs a split"):
+        train(transformed, tmp_path / "without", early_stopping_patience=1)
+
+
+def test_what_was_trained_can_be_served(trained, tmp_path):
+    # The towers meet the servable: no TFX is needed to build it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    towers = Towers(trained[1])
+    vectors = towers.embed_candidate({"movie_id": tf.constant(MOVIES)}).numpy()
+    flat = pa.array(vectors.reshape(-1))
+    table = pa.table(
+        {
+            "candidate_id": MOVIES,
+            "title": MOVIES,
+            "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        }
+    )
+    pq.write_table(table, tmp_path / "candidates.parquet")
+    path = str(tmp_path / "model")
+    build_servable(trained[1], str(tmp_path), IndexConfig(), path, {})
+    model = Recommender(path)
+    expected = scores(trained[1])
+    for row, user in enumerate(USERS):
+        found = model.recommend({"user_id": user}, len(MOVIES))
+        order = [MOVIES[i] for i in np.argsort(-expected[row], kind="stable")]
+        assert [one["candidate_id"] for one in found] == order
+
+
+def test_names_of_transformed_features_are_the_models(transformed: Transformed):
+    assert set(transformed.query_graph.transformed_feature_spec()) == {
+        QUERY_INDEX,
+        "movie_id",
+    }
+    assert set(transformed.candidate_graph.transformed_feature_spec()) == {
+        CANDIDATE_INDEX
+    }
