@@ -112,7 +112,8 @@ class _Combiner(beam.CombineFn):
         found = element.get_predictions(
             model_name=self._model, output_name=CANDIDATE_ID
         )
-        label = np.asarray(element.get_labels()).reshape(-1)[0]
+        labels = element.get_labels(model_name=self._model)
+        label = np.asarray(labels).reshape(-1)[0]
         width = self._gains.shape[1] - 1
         hits = np.flatnonzero(np.asarray(found).reshape(-1)[:width] == label)
         accumulator += self._gains[:, hits[0] if len(hits) else width]

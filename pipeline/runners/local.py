@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import errno
 import os
+import re
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -22,6 +23,8 @@ from pipeline.progress import Progress
 from serving.errors import UserError
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+# What Beam appends to the text of an error, once for each step that it passes.
+_BEAM_NOTE = re.compile(r"(\s*\[while running '.*?'\])+$")
 
 
 class NodeError(RuntimeError):
@@ -101,6 +104,10 @@ def _launch(
         raise _told(node_id, error) from error
     with metadata.Metadata(connection) as handle:
         state, outputs = _published(handle.store, info.execution_id)
+    if state == metadata_store_pb2.Execution.FAILED:
+        # A resolver that raises is booked as failed, but TFX goes on without it.
+        progress.end(node_id, "failed")
+        raise NodeError(f"{node_id} failed: its inputs can't be resolved")
     cached = state == metadata_store_pb2.Execution.CACHED
     seconds = progress.end(node_id, "cached" if cached else "done")
     return NodeRun(node_id, seconds, cached, outputs)
@@ -123,7 +130,7 @@ def _told(node_id: str, error: Exception) -> Exception:
     """Returns the error to raise for what a node raised, in one sentence."""
     user_error = _find(error, UserError)
     if user_error:
-        return UserError(f"{node_id}: {user_error}")
+        return UserError(f"{node_id}: {_BEAM_NOTE.sub('', str(user_error))}")
     trouble = _disk_trouble(error)
     if trouble:
         return UserError(f"{node_id}: {trouble}; make room or choose another --root")
