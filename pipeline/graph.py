@@ -4,6 +4,7 @@
 
 from typing import TypeVar
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.components import (
     Evaluator,
@@ -14,7 +15,6 @@ from tfx.components import (
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, transform_pb2
 from tfx.types import standard_artifacts
@@ -60,11 +60,18 @@ def build_pipeline(config: PipelineConfig, layout: Layout) -> tfx_pipeline.Pipel
         pipeline_root=layout.artifacts,
         components=nodes.all(),
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            layout.metadata
-        ),
+        metadata_connection_config=_sqlite(layout.metadata),
         beam_pipeline_args=config.beam_args,
     )
+
+
+def _sqlite(path: str) -> metadata_store_pb2.ConnectionConfig:
+    """Says where ML Metadata is; TFX's own helper makes the folder at once."""
+    source = metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=path,
+        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
+    )
+    return metadata_store_pb2.ConnectionConfig(sqlite=source)
 
 
 class _Nodes:

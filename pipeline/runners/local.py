@@ -61,6 +61,7 @@ def run(
       UserError: A node stopped for a reason that the user can mend.
       NodeError: A node failed otherwise.
     """
+    fileio.makedirs(layout.home)
     graph = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
         graph,

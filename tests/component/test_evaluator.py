@@ -128,7 +128,7 @@ def test_each_of_two_models_is_judged_by_its_own_answers():
         (b"3", {"candidate": [b"3", b"2"], "baseline": [b"1", b"2"]}),
     ]
 
-    def check(found: list) -> None:
+    def check(found):  # typed, Beam would take its hint for that of each element
         metrics = dict(item for _, one in found for item in one.items())
         for model in ("candidate", "baseline"):
             own = [(label, ids[model]) for label, ids in rows]
