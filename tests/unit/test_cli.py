@@ -361,6 +361,8 @@ def test_a_reader_that_goes_away_is_no_failure_to_shout_about(tmp_path, reader, 
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -c '{program}' {arguments} | {reader}"],
         cwd=ROOT,
+        # Unbuffered, every print would fail at once, and nothing at exit.
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         capture_output=True,
         text=True,
     )
