@@ -45,9 +45,18 @@ def set_up(verbose: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+class _StandardError(logging.StreamHandler):
+    """Writes to what standard error is now, not to what it was when it was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _show_our_logs() -> None:
     """Prints what the project's own modules log, one plain line each."""
-    handler = logging.StreamHandler()
+    handler = _StandardError()
     handler.setFormatter(logging.Formatter("           %(message)s"))
     for name in _OUR_LOGGERS:
         logger = logging.getLogger(name)

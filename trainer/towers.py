@@ -72,4 +72,6 @@ class CandidateTower(IdTower):
         embedded = super().call(positions)
         if not self._config.candidate_bias:
             return embedded
-        return tf.concat([embedded, self.bias(tf.maximum(positions, 0))], axis=1)
+        known = tf.cast(positions >= 0, tf.float32)[:, tf.newaxis]
+        bias = self.bias(tf.maximum(positions, 0)) * known
+        return tf.concat([embedded, bias], axis=1)

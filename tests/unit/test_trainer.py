@@ -315,3 +315,11 @@ def test_a_loss_that_is_no_number_is_told(tmp_path):
     assert str(caught.value) == (
         "the training loss is not a number; lower training.learning_rate (1e+38)"
     )
+
+
+def test_an_unknown_candidate_has_neither_embedding_nor_anothers_bias():
+    tower = CandidateTower(CANDIDATES, ModelConfig(embedding_dim=4), "c")
+    tower(tf.constant([0], tf.int64))
+    tower.bias.embeddings.assign(tf.ones((CANDIDATES, 1)))
+    embedded = tower(tf.constant([-1, 0], tf.int64)).numpy()
+    assert (embedded[0] == 0).all() and embedded[1, 4] == 1
