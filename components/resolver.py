@@ -22,7 +22,8 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
 
     The candidate itself is none of them: a run whose model comes from the cache would
     else be evaluated and pushed anew every second time. Nor is a model of another
-    source or split: it may have been trained on what now evaluates.
+    source or split: it may have been trained on what now evaluates. Nor is one whose
+    signatures are of another format: Evaluator could not ask it.
     """
 
     def resolve_artifacts(
@@ -42,12 +43,12 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
         if not all(input_dict.values()) or CANDIDATE_KEY not in input_dict:
             return {key: [] for key in input_dict}  # nothing was blessed yet
         (candidate,) = input_dict[CANDIDATE_KEY]
-        data = _data_of(candidate)
+        like = _comparable_part(candidate)
 
         def comparable(artifact: types.Artifact) -> bool:
             if not isinstance(artifact, standard_artifacts.Model):
                 return True  # a blessing
-            return artifact.id != candidate.id and _data_of(artifact) == data
+            return artifact.id != candidate.id and _comparable_part(artifact) == like
 
         others = {
             key: [artifact for artifact in artifacts if comparable(artifact)]
@@ -59,10 +60,11 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
         return {**resolved, CANDIDATE_KEY: [candidate]}
 
 
-def _data_of(model: types.Artifact) -> Any:
-    """Returns what a servable's manifest says of its data, None for the towers."""
+def _comparable_part(model: types.Artifact) -> Any:
+    """Returns a servable's data and format by its manifest, None for the towers."""
     path = path_utils.serving_model_dir(model.uri)
     if not manifest.exists(path):
         return None
-    config = manifest.read(path)["config"]
-    return config["interactions"], config["candidates"]
+    content = manifest.read(path)
+    config = content["config"]
+    return content.get("format"), config["interactions"], config["candidates"]

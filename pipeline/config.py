@@ -26,7 +26,7 @@ from trainer.config import ModelConfig, TrainingConfig
 class _Strict(BaseModel):
     """A part of the config: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TfdsSource(_Strict):

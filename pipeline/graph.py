@@ -244,7 +244,12 @@ class _Nodes:
                 about={
                     "pipeline": config.name,
                     "config": config.model_dump(
-                        include={"interactions", "candidates", "model", "training"}
+                        include={"interactions", "candidates", "model", "training"},
+                        # A path of this machine; another checkout is the same data.
+                        exclude={
+                            "interactions": {"schema_file"},
+                            "candidates": {"schema_file"},
+                        },
                     ),
                 },
                 fingerprint=code,

@@ -39,6 +39,11 @@ def run_locally(
       NodeError: A node failed otherwise.
     """
     nodes = local.run(build_pipeline(config, layout), layout, progress)
+    if _is_lost(nodes):
+        # TFX remembers a push, not whether what was pushed is still there.
+        progress.say("the pushed version was deleted since; pushing it anew")
+        pipeline = build_pipeline(config, layout)
+        nodes = local.run(pipeline, layout, progress, uncached={"Pusher"})
     content = summarize(config, nodes, progress.elapsed)
     summary.write(layout, content)
     return content
@@ -73,6 +78,15 @@ def summarize(
             ],
         },
     }
+
+
+def _is_lost(nodes: list[local.NodeRun]) -> bool:
+    """Tells whether Pusher's version, taken from the cache, is no longer there."""
+    (pusher,) = (run for run in nodes if run.node == "Pusher")
+    properties = pusher.outputs["pushed_model"].custom_properties
+    pushed = bool(properties["pushed"].int_value)
+    destination = properties["pushed_destination"].string_value
+    return pushed and not fileio.exists(destination)
 
 
 def _pushed_version(artifact: metadata_store_pb2.Artifact) -> str | None:

@@ -110,6 +110,7 @@ def build_servable(
         path,
         {
             **about,
+            "format": manifest.FORMAT,
             "candidates": count,
             "dimensions": dimensions,
             "index": plan.model_dump(),

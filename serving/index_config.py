@@ -27,7 +27,7 @@ IndexKind = Literal["auto", PlanKind]
 class IndexConfig(BaseModel):
     """How candidates are indexed. A knob left at null follows ScaNN's own rules."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: IndexKind = "auto"
     """auto (by catalogue size), exact, scann, or TFRS's plain layers to compare."""

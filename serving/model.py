@@ -38,13 +38,15 @@ class Recommender:
         """Loads the servable in a folder.
 
         Raises:
-          UserError: There is no SavedModel, it is damaged, or ScaNN's operations,
-            which it needs, can't be loaded.
+          UserError: There is no SavedModel, it is damaged or made by a newer Shortlist,
+            or ScaNN's operations, which it needs, can't be loaded.
         """
         if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
             raise UserError(f"{path} holds no SavedModel; name the folder of a version")
         self.path = path
         self.manifest = manifest.read(path)
+        if self.manifest.get("format", 0) > manifest.FORMAT:
+            raise UserError(f"{path} was made by a newer Shortlist; upgrade this one")
         if "scann" in self.manifest["index"]["kind"]:
             load_scann_ops()
         try:

@@ -30,10 +30,10 @@ def set_up(verbose: bool = False) -> None:
     Args:
       verbose: Leave every library as talkative as it is by default.
     """
-    _show_our_logs()
     if verbose:
-        logging.getLogger().setLevel(logging.INFO)
+        logging.basicConfig(level=logging.INFO)  # shows ours among all others
         return
+    _show_our_logs()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

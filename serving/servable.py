@@ -204,10 +204,11 @@ class Servable(tf.Module):
             k = tf.identity(k)
         excluded = self._excluded_rows(exclude, tf.shape(queries)[0])
         # Over-fetch, so that k are left whatever is excluded.
-        wanted = tf.minimum(k + tf.shape(excluded)[1], self.catalogue.size)
+        size = self.catalogue.size
+        wanted = tf.minimum(tf.minimum(k, size) + tf.shape(excluded)[1], size)
         scores, rows = keep_best(*index.search(queries, wanted), excluded, k)
         if index is not self.exact:
-            left = self.catalogue.size - _count_distinct_known(excluded)
+            left = size - _count_distinct_known(excluded)
             found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
             short = found < tf.minimum(k, left)
 

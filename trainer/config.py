@@ -17,7 +17,7 @@ from pydantic import (
 class ModelConfig(BaseModel):
     """The two towers and their score."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     embedding_dim: PositiveInt = 64
     """Width of both towers' embeddings (without the candidate bias)."""
@@ -39,7 +39,7 @@ class ModelConfig(BaseModel):
 class TrainingConfig(BaseModel):
     """How the towers are fitted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     optimizer: Literal["adam", "adagrad"] = "adam"
     """Keras optimizer."""
@@ -56,5 +56,5 @@ class TrainingConfig(BaseModel):
     """Steps run in one call into TensorFlow; more is faster, less shows more."""
     checkpoint: bool = True
     """Keep each epoch's weights beside the TensorBoard logs."""
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds initial weights and shuffling."""

@@ -7,6 +7,7 @@ import datetime
 import errno
 import os
 import re
+from collections.abc import Collection
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -43,7 +44,10 @@ class NodeRun:
 
 
 def run(
-    pipeline: tfx_pipeline.Pipeline, layout: Layout, progress: Progress
+    pipeline: tfx_pipeline.Pipeline,
+    layout: Layout,
+    progress: Progress,
+    uncached: Collection[str] = (),
 ) -> list[NodeRun]:
     """Runs a pipeline's nodes in order.
 
@@ -53,6 +57,7 @@ def run(
       pipeline: From `pipeline.graph.build_pipeline`.
       layout: Where it lies.
       progress: Where its lines go.
+      uncached: Ids of nodes to execute even if the cache could answer.
 
     Returns:
       What was run and what came from the cache.
@@ -72,6 +77,10 @@ def run(
         deployment.metadata_connection_config,
         deployment.metadata_connection_config.WhichOneof("connection_config"),
     )
+    for node in graph.nodes:
+        if node.pipeline_node.node_info.id in uncached:
+            options = node.pipeline_node.execution_options
+            options.caching_options.enable_cache = False
     _abandon_killed_runs(connection, layout)
     ran = []
     for node in graph.nodes:

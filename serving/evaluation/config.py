@@ -13,7 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class GatesConfig(BaseModel):
     """Bounds that a model must keep to be pushed; null switches one off."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     min_recall_at_10: Share | None = 0.95
     """Share of exact search's ten best that the index returns, by id."""
@@ -32,7 +32,7 @@ class GatesConfig(BaseModel):
 class EvaluationConfig(BaseModel):
     """How quality, approximation and latency are measured."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     gates: GatesConfig = GatesConfig()
     slices: list[str] = []

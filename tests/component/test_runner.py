@@ -289,10 +289,12 @@ DATA = {"interactions": {"split": "a"}, "candidates": {}}
 def new_model(new_artifact):
     """Makes a servable of some data, or the towers, which have no manifest."""
 
-    def make(config: dict[str, Any] | None = DATA) -> standard_artifacts.Model:
+    def make(
+        config: dict[str, Any] | None = DATA, kind: int = manifest.FORMAT
+    ) -> standard_artifacts.Model:
         model = new_artifact(standard_artifacts.Model)
         if config is not None:
-            content = {"config": config, "index": {"kind": "exact"}}
+            content = {"config": config, "index": {"kind": "exact"}, "format": kind}
             manifest.write(path_utils.serving_model_dir(model.uri), content)
         return model
 
@@ -352,6 +354,13 @@ def test_a_model_of_other_data_is_not_compared_with(new_model, bless):
     models = [old, newer, towers, candidate]
     verdicts = [bless(model) for model in models]
     assert resolve(candidate, models, verdicts) == old.id
+
+
+def test_a_model_of_another_format_is_not_compared_with(new_model, bless):
+    old, newer = new_model(), new_model(kind=manifest.FORMAT + 1)
+    candidate = new_model()
+    verdicts = [bless(old), bless(newer)]
+    assert resolve(candidate, [old, newer, candidate], verdicts) == old.id
 
 
 def test_a_manifest_is_told_apart_by_content_not_by_its_file(new_model, bless):

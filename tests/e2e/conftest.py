@@ -8,6 +8,7 @@ its own runs just those that it needs.
 
 import pathlib
 import re
+import shutil
 
 import pytest
 
@@ -58,3 +59,10 @@ def unfit_run(home, bad_run, tmp_path_factory):
     path: pathlib.Path = tmp_path_factory.mktemp("schema") / "interactions.pbtxt"
     path.write_text(lowered)
     return home.run(f"interactions.schema={path}")
+
+
+@pytest.fixture(scope="session")
+def restored_run(home, unfit_run):
+    """The changed run over again, after what it had pushed was deleted."""
+    shutil.rmtree(home.serving)
+    return home.run(MORE_LEAVES)

@@ -412,3 +412,10 @@ def test_an_anomaly_stops_the_run_before_training(bad_run, unfit_run):
     )
     assert unfit_run.summary == bad_run.summary
     assert unfit_run.versions == bad_run.versions
+
+
+def test_a_deleted_version_is_pushed_anew(restored_run):
+    assert restored_run.code == 0, restored_run.stderr
+    assert restored_run.executions["Pusher"] == ["CACHED", "COMPLETE"]
+    assert set(restored_run.executions["ScannIndexer"]) == {"CACHED"}
+    assert restored_run.versions == [restored_run.summary["pushed_version"]]

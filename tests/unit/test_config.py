@@ -403,7 +403,11 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
         ),
         (
             "model.temperature=.nan",
-            "model.temperature: input should be greater than 0, got nan",
+            "model.temperature: input should be a finite number, got nan",
+        ),
+        (
+            "training.learning_rate=.inf",
+            "training.learning_rate: input should be a finite number, got inf",
         ),
         (
             "model.initializer=zeros",
@@ -421,6 +425,10 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
         (
             "training.seed=-1",
             "training.seed: input should be greater than or equal to 0, got -1",
+        ),
+        (
+            "training.seed=4294967296",
+            "training.seed: input should be less than 4294967296, got 4294967296",
         ),
         (
             "index.kind=hnsw",

@@ -355,8 +355,10 @@ def test_each_distinct_query_is_asked_once(case: Case, monkeypatch):
         monkeypatch.setattr(Recommender, name, counted)
     evaluate.evaluate({**case.request, "config": {"latency_queries": 1}})
     assert len(case.users) < len(case.held_out) / 4
-    # By the index, by the index with seen items left out, by the exact signature.
-    assert sum(asked["search"]) == 3 * len(case.users)
+    # By the exact signature, and by the index for each k of recall, seen items kept
+    # and left out.
+    lists = 1 + 2 * len(evaluate.RECALL_KS)
+    assert sum(asked["search"]) == lists * len(case.users)
     assert sum(asked["embed_query"]) == len(case.users)
 
 

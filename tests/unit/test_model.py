@@ -380,6 +380,17 @@ def test_a_manifest_without_an_index_is_told_in_a_sentence(content, copy):
     )
 
 
+def test_a_model_of_a_newer_format_is_told_in_a_sentence(copy):
+    path = copy("exact")
+    content = json.loads((path / MANIFEST).read_text())
+    assert content["format"] == manifest.FORMAT
+    newer = {**content, "format": content["format"] + 1}
+    (path / MANIFEST).write_text(json.dumps(newer))
+    assert sentence_of(path) == (
+        f"{path} was made by a newer Shortlist; upgrade this one"
+    )
+
+
 def test_scanns_operations_can_be_loaded_here():
     load_scann_ops()
     from scann.scann_ops.py import scann_ops

@@ -106,6 +106,13 @@ def test_k_below_one_is_refused_with_a_reason(kind, k, exact, load: Load):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_largest_k_is_no_overflow(kind, load: Load, world: World):
+    # No query, else its row would take 2**31 columns of memory.
+    answer = load(kind).search({"user_id": []}, 2**31 - 1, [world.ids[:3]])
+    assert answer["score"].shape == (0, 2**31 - 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_batch_has_an_empty_answer(kind, load: Load):
     for exclude in (None, [], [["007"]]):
         answer = load(kind).search({"user_id": []}, 5, exclude)
