@@ -83,10 +83,9 @@ def summarize(
 def _is_lost(nodes: list[local.NodeRun]) -> bool:
     """Tells whether Pusher's version, taken from the cache, is no longer there."""
     (pusher,) = (run for run in nodes if run.node == "Pusher")
-    properties = pusher.outputs["pushed_model"].custom_properties
-    pushed = bool(properties["pushed"].int_value)
-    destination = properties["pushed_destination"].string_value
-    return pushed and not fileio.exists(destination)
+    artifact = pusher.outputs["pushed_model"]
+    destination = artifact.custom_properties["pushed_destination"].string_value
+    return _pushed_version(artifact) is not None and not fileio.exists(destination)
 
 
 def _pushed_version(artifact: metadata_store_pb2.Artifact) -> str | None:

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from serving.errors import UserError
 
-_PATH = os.path.join("assets.extra", "manifest.json")
 FORMAT = 1
 """Goes up when a servable's signatures, or what they mean, change."""
+
+_PATH = os.path.join("assets.extra", "manifest.json")
 _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "tfx")
 
 

@@ -78,12 +78,11 @@ def quiet_imports(verbose: bool = False) -> Iterator[None]:
         yield
         return
     printed = io.StringIO()
-    try:
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(lambda: sys.stderr.write(printed.getvalue()))
         with contextlib.redirect_stderr(printed):
             yield
-    except BaseException:
-        sys.stderr.write(printed.getvalue())
-        raise
+        on_failure.pop_all()
 
 
 def child_environment() -> dict[str, str]:

@@ -45,5 +45,5 @@ class EvaluationConfig(BaseModel):
     """Largest catalogue for the EASE baseline (its matrix is dense); 0: never."""
     ease_regularization: PositiveFloat = 500.0
     """EASE's lambda."""
-    seed: int = 42
+    seed: NonNegativeInt = 42
     """Of the bootstrap."""

@@ -58,8 +58,6 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     load_seconds = time.perf_counter() - started
     data = _Data(model, request)
     lists = _retrieve(model, data)
-    lists["scann"] = lists[f"scann@{max(KS)}"]
-    lists["scann_masked"] = lists[f"scann_masked@{max(KS)}"]
     report: dict[str, Any] = {
         "protocol": data.describe(config),
         "candidates": data.candidates,
@@ -224,8 +222,13 @@ def _mean_recall(approximate: np.ndarray, exact: np.ndarray, k: int) -> float:
 
 
 def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
-    """Asks each query once: by the index, by the exact signature, and in NumPy."""
-    k = max(KS)
+    """Asks each query once: by the index, by the exact signature, and in NumPy.
+
+    Returns:
+      Rows of the catalogue, [queries, max(KS)]; `scann@k` and `scann_masked@k`, for
+      each k of RECALL_KS, are [queries, k].
+    """
+    longest = max(KS)
     catalogue = model.candidate_ids()
     queries = model.embed_query(data.queries.features)
     embeddings = model.embeddings()
@@ -234,7 +237,7 @@ def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
         for row in range(len(data.queries))
     ]
 
-    def ask(exact: bool, exclude: list[list[str]] | None, k: int = k) -> np.ndarray:
+    def ask(exact: bool, exclude: list[list[str]] | None, k: int) -> np.ndarray:
         found = []
         for at in range(0, len(data.queries), _BATCH):
             part = slice(at, at + _BATCH)
@@ -244,14 +247,16 @@ def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
         ids = np.concatenate(found)
         return positions(ids.reshape(-1), catalogue).reshape(ids.shape)
 
-    return {
-        "exact": metrics.exact_top_k(queries, embeddings, k)[1],
-        "exact_masked": metrics.exact_top_k(queries, embeddings, k, data.seen)[1],
-        "exact_signature": ask(True, None),
-        # A request for fewer rescores fewer: each recall is that of its own k.
-        **{f"scann@{k}": ask(False, None, k) for k in RECALL_KS},
-        **{f"scann_masked@{k}": ask(False, seen, k) for k in RECALL_KS},
+    lists = {
+        "exact": metrics.exact_top_k(queries, embeddings, longest)[1],
+        "exact_masked": metrics.exact_top_k(queries, embeddings, longest, data.seen)[1],
+        "exact_signature": ask(True, None, longest),
     }
+    for name, exclude in (("scann", None), ("scann_masked", seen)):
+        # A request for fewer rescores fewer: each recall is that of its own k.
+        lists |= {f"{name}@{k}": ask(False, exclude, k) for k in RECALL_KS}
+        lists[name] = lists[f"{name}@{longest}"]
+    return lists
 
 
 def _latency(

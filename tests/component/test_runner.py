@@ -290,11 +290,11 @@ def new_model(new_artifact):
     """Makes a servable of some data, or the towers, which have no manifest."""
 
     def make(
-        config: dict[str, Any] | None = DATA, kind: int = manifest.FORMAT
+        config: dict[str, Any] | None = DATA, version: int = manifest.FORMAT
     ) -> standard_artifacts.Model:
         model = new_artifact(standard_artifacts.Model)
         if config is not None:
-            content = {"config": config, "index": {"kind": "exact"}, "format": kind}
+            content = {"config": config, "index": {"kind": "exact"}, "format": version}
             manifest.write(path_utils.serving_model_dir(model.uri), content)
         return model
 
@@ -357,7 +357,7 @@ def test_a_model_of_other_data_is_not_compared_with(new_model, bless):
 
 
 def test_a_model_of_another_format_is_not_compared_with(new_model, bless):
-    old, newer = new_model(), new_model(kind=manifest.FORMAT + 1)
+    old, newer = new_model(), new_model(version=manifest.FORMAT + 1)
     candidate = new_model()
     verdicts = [bless(old), bless(newer)]
     assert resolve(candidate, [old, newer, candidate], verdicts) == old.id

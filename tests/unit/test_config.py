@@ -431,6 +431,10 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
             "training.seed: input should be less than 4294967296, got 4294967296",
         ),
         (
+            "evaluation.seed=-1",
+            "evaluation.seed: input should be greater than or equal to 0, got -1",
+        ),
+        (
             "index.kind=hnsw",
             "index.kind: input should be 'auto', 'exact', 'scann', 'tfrs-scann' or "
             "'tfrs-brute-force', got 'hnsw'",

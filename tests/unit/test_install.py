@@ -399,8 +399,7 @@ MORE = ["pip sync", "pip install"]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     uv = install.find_uv(dict(os.environ))
-    if uv is None:
-        pytest.skip("no uv: `make test` installs one")
+    assert uv, "there is no uv: run `make install`, which gets one"
     yield Checkout(tmp_path / "a checkout", uv)
 
 
@@ -578,7 +577,7 @@ def _other_python() -> str:
         ):
             command = [python, "-c", "import sys; print(sys.executable)"]
             return subprocess.check_output(command, text=True).strip()
-    pytest.skip("this machine has no other Python 3 than 3.10")
+    pytest.skip("it is about a python3 that is not 3.10, and this machine has none")
 
 
 class TestMake:
