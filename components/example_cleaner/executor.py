@@ -19,8 +19,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.tfds_example_gen import records
-from components.tfds_example_gen.splits import Value
+from components import records
+from components.splits import Value
 from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"

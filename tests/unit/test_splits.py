@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.tfds_example_gen import splits
+from components import splits
 from serving.errors import UserError
 
 RANDOM = {

@@ -23,7 +23,9 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
-from components.tfds_example_gen.splits import Value
+from components.columns import Column as DeclaredColumn
+from components.columns import convert
+from components.splits import Value
 
 RECORDS_PER_BATCH = 4096
 FILE_PREFIX = "data_tfrecord"
@@ -102,6 +104,41 @@ class ColumnDecoder:
             self._decoder = example_coder.ExamplesToRecordBatchDecoder(
                 schema.SerializeToString()
             )
+
+
+def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]:
+    """Gives the declared features of tf.Examples their types.
+
+    Args:
+        batch: Serialized tf.Examples.
+        wanted: What to make of which features.
+
+    Returns:
+        The very records if all is as declared; else new ones, in which the features
+        that are not declared keep their types and values.
+
+    Raises:
+        BadValue: A value cannot be converted, or a required one is missing.
+    """
+    if not wanted:
+        return batch
+    decoded = example_coder.ExamplesToRecordBatchDecoder(None).DecodeBatch(batch)
+    arrays = dict(zip(decoded.schema.names, decoded.columns, strict=True))
+    absent = pa.nulls(len(batch))
+    converted = convert(
+        {column.name: arrays.get(column.name, absent) for column in wanted}, wanted
+    )
+    changed = {
+        name: array
+        for name, array in zip(converted.schema.names, converted.columns, strict=True)
+        if not array.equals(arrays.get(name, absent))
+        and (name in arrays or array.null_count < len(array))
+    }
+    if not changed:
+        return batch
+    return example_coder.RecordBatchToExamplesEncoder().encode(
+        pa.RecordBatch.from_pydict({**arrays, **changed})
+    )
 
 
 def _to_lists(column: pa.LargeListArray) -> Column:

@@ -1,0 +1,105 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which files a pattern means: globs, and spans as TFX numbers them.
+
+A pattern may hold `{SPAN}` (a number, `{SPAN:4}` with its width) or `{YYYY}`, `{MM}`
+and `{DD}` (a date, whose span is its days since 1970), and `{VERSION}`. TFX takes the
+latest span and version; a window takes the spans before it too.
+"""
+
+import dataclasses
+import re
+
+from tfx.components.example_gen import utils
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2, range_config_pb2
+from tfx.utils import io_utils
+
+from serving.errors import UserError
+
+_SPECIAL = re.compile(r"[*?\[{]")
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """Parts a pattern into TFX's input_base, a plain folder, and the rest."""
+    parts = pattern.split("/")
+    # The last part is a file, special or not.
+    plain = next(
+        (at for at, part in enumerate(parts) if _SPECIAL.search(part)), len(parts) - 1
+    )
+    plain = min(plain, len(parts) - 1)
+    base = "/".join(parts[:plain])
+    return base or ("/" if pattern.startswith("/") else "."), "/".join(parts[plain:])
+
+
+def has_spans(pattern: str) -> bool:
+    """Tells whether a pattern holds the number or the date of a span."""
+    return "{SPAN" in pattern or "{YYYY}" in pattern
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The files of a run, and what their contents are known by."""
+
+    files: tuple[str, ...]
+    fingerprint: str
+    """Of names, sizes and times of change."""
+    spans: tuple[int, ...]
+    """Oldest first; (0,) for a pattern without spans."""
+
+
+def select(base: str, pattern: str, last_spans: int) -> Selection:
+    """Finds the files of the latest spans.
+
+    Args:
+        base: A folder.
+        pattern: Relative to it.
+        last_spans: Length of the window that ends with the latest span, in spans; one
+            that is not there, such as a day without a file, leaves a gap.
+
+    Raises:
+        UserError: No file matches, or the pattern's spans can't be read.
+    """
+    whole = "/".join([base.rstrip("/"), pattern])
+    latest = _resolve(base, pattern, None)
+    if latest is None:
+        raise UserError(f"no file matches {whole}: mend the path in the config")
+    if not has_spans(pattern):
+        last_spans = 1
+    windows = [(latest[0], latest[1])]
+    for span in range(latest[0] - 1, latest[0] - last_spans, -1):
+        found = _resolve(base, pattern, span)
+        windows += [found] if found else []
+    windows.reverse()
+    files = [sorted(fileio.glob("/".join([base, one]))) for _, one in windows]
+    if not any(files):
+        raise UserError(f"no file matches {whole}: mend the path in the config")
+    fingerprints = [
+        io_utils.generate_fingerprint(str(span), "/".join([base, one]))
+        for span, one in windows
+    ]
+    return Selection(
+        tuple(name for part in files for name in part),
+        "\n".join(fingerprints),
+        tuple(span for span, _ in windows),
+    )
+
+
+def _resolve(base: str, pattern: str, span: int | None) -> tuple[int, str] | None:
+    """Returns a span, by default the latest, and the pattern of its files."""
+    split = example_gen_pb2.Input.Split(name="all", pattern=pattern)
+    window = range_config_pb2.RangeConfig()
+    if span is None:
+        window.rolling_range.num_spans = 1
+    else:
+        window.static_range.start_span_number = span
+        window.static_range.end_span_number = span
+    try:
+        _, number, _ = utils.calculate_splits_fingerprint_span_and_version(
+            base, [split], window if has_spans(pattern) else None
+        )
+    except ValueError as error:
+        if "Cannot find matching" in str(error):
+            return None
+        raise UserError(f"the path {base}/{pattern}: {error}") from None
+    return number, split.pattern
