@@ -6,6 +6,7 @@ Records stay the serialized bytes that they are; only the features that are aske
 are decoded, in C++. For 100,000 records every Beam step a record costs seconds.
 """
 
+import dataclasses
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
 from components.columns import Column as DeclaredColumn
-from components.columns import convert
+from components.conversion import convert
 from components.splits import Value
 
 RECORDS_PER_BATCH = 4096
@@ -42,6 +43,29 @@ _KINDS = {
 
 Column = list[list[Value]]
 """For each record the values of one feature; an absent feature has none."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class ExamplesFile:
+    """One file of an Examples artifact."""
+
+    path: str
+    split: str
+    index: int
+    files: int
+
+
+def list_files(artifact: types.Artifact) -> list[ExamplesFile]:
+    """Lists the files of all splits of an Examples artifact in a fixed order."""
+    result: list[ExamplesFile] = []
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        folder = artifact_utils.get_split_uri([artifact], split)
+        paths = sorted(os.path.join(folder, name) for name in fileio.listdir(folder))
+        result += [
+            ExamplesFile(path, split, index, len(paths))
+            for index, path in enumerate(paths)
+        ]
+    return result
 
 
 def read_batches(path: str) -> Iterator[list[bytes]]:
@@ -146,6 +170,18 @@ def _to_lists(column: pa.LargeListArray) -> Column:
     if column.null_count == 0 and np.all(np.diff(column.offsets) == 1):
         return [[value] for value in column.flatten().to_pylist()]
     return [values or [] for values in column.to_pylist()]
+
+
+def to_id(values: Sequence[Value]) -> bytes | None:
+    """Returns an id as text, or None where there is not exactly one that is not blank.
+
+    Integers are taken as the text of their digits, since ids are strings.
+    """
+    if len(values) != 1 or isinstance(values[0], float):
+        return None
+    value = values[0]
+    text = value if isinstance(value, bytes) else b"%d" % value
+    return text if text.strip() else None
 
 
 class SplitWriter:

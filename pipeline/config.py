@@ -8,7 +8,6 @@ import re
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,31 +16,31 @@ from pydantic import (
     model_validator,
 )
 
+from components.columns import Column, Kind
+from pipeline import yaml_file
+from pipeline.sources import (
+    SOURCE_KEYS,
+    BigQuerySource,
+    CsvSource,
+    JsonLinesSource,
+    ParquetSource,
+    Source,
+    Text,
+    TfdsSource,
+    TfRecordSource,
+    make_absolute,
+)
 from serving.errors import UserError
 from serving.evaluation.config import EvaluationConfig
 from serving.index_config import IndexConfig
 from trainer.config import ModelConfig, TrainingConfig
+from trainer.feature_config import FEATURE_TYPES, Features, IdFeature
 
 
 class _Strict(BaseModel):
     """A part of the config: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TfdsSource(_Strict):
-    """A TensorFlow Datasets dataset by name."""
-
-    tfds: str
-    """Its name, as tfds.builder takes it, e.g. movielens/100k-ratings."""
-    dataset_split: str = "train"
-    """Which of the dataset's own splits to read."""
-
-
-class NoSplit(_Strict):
-    """Everything in one split, train."""
-
-    method: Literal["none"]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -111,14 +110,22 @@ Split = Annotated[RandomSplit | TimeSplit | ShuffleSplit, Field(discriminator="m
 class InteractionsConfig(_Strict):
     """The log of who chose what, when."""
 
-    source: TfdsSource
-    """Where it comes from."""
-    query_id: str
-    """The feature that says who."""
-    candidate_id: str
-    """The feature that says what."""
-    timestamp: str | None = None
-    """The feature that says when, in whole units since any epoch."""
+    source: Source
+    """Where it comes from: csv, parquet, jsonl, tfrecord, tfds or bigquery."""
+    query_id: Text
+    """The column that says who: a user, or a session."""
+    candidate_id: Text
+    """The column that says what."""
+    timestamp: Text | None = None
+    """The column that says when."""
+    timestamp_unit: Literal["s", "ms", "us", "ns"] = "s"
+    """Of whole-number timestamps, since 1970 UTC."""
+    timestamp_format: str | None = None
+    """Of timestamps as text, as strptime takes it; null: ISO 8601."""
+    features: Features = {}
+    """What else is known of the query, by column; requests carry it."""
+    learn_id: bool = True
+    """Learn an embedding for each query id; false: tell queries by features alone."""
     split: Split = RandomSplit(method="random")
     """How it is parted into train, eval and, if wanted, valid."""
     schema_file: str | None = Field(default=None, alias="schema")
@@ -126,28 +133,132 @@ class InteractionsConfig(_Strict):
     orphans: Literal["stop", "drop"] = "stop"
     """What to do with interactions whose candidate is not in the catalogue."""
 
+    @property
+    def all_features(self) -> Features:
+        """The features of the query tower, its id first."""
+        return _with_id(self.query_id, self.learn_id, self.features)
+
     @model_validator(mode="after")
-    def _time_is_there(self) -> "InteractionsConfig":
+    def _split_fits(self) -> "InteractionsConfig":
         if self.split.method == "time" and not self.timestamp:
             raise ValueError(
-                "split.method time needs a timestamp; name the feature that holds it"
+                "split.method time needs a timestamp; name the column that holds it"
             )
+        if self.split.method == "shuffle" and not isinstance(self.source, TfdsSource):
+            raise ValueError(
+                "split.method shuffle goes by the order of a TFDS dataset; choose "
+                "random or time for this source"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_there(self) -> "InteractionsConfig":
+        _check_features(self.all_features)
+        columns_of(self)
         return self
 
 
 class CandidatesConfig(_Strict):
     """The catalogue."""
 
-    source: TfdsSource
-    """Where it comes from."""
-    candidate_id: str
-    """The feature that identifies a candidate."""
-    title: str | None = None
-    """The feature to show for it; null: its id."""
+    source: Source
+    """Where it comes from: csv, parquet, jsonl, tfrecord, tfds or bigquery."""
+    candidate_id: Text
+    """The column that identifies a candidate."""
+    title: Text | None = None
+    """The column to show for it; null: its id."""
+    features: Features = {}
+    """What else is known of the candidate, by column."""
+    learn_id: bool = True
+    """Learn an embedding for each candidate; false: by features alone."""
     schema_file: str | None = Field(default=None, alias="schema")
     """A curated schema (.pbtxt), relative to the config; null: inferred."""
     duplicates: Literal["stop", "keep_one"] = "stop"
     """What to do with several candidates of one id."""
+
+    @property
+    def all_features(self) -> Features:
+        """The features of the candidate tower, its id first."""
+        return _with_id(self.candidate_id, self.learn_id, self.features)
+
+    @model_validator(mode="after")
+    def _features_are_there(self) -> "CandidatesConfig":
+        _check_features(self.all_features)
+        for name, feature in self.features.items():
+            if feature.type == "history":
+                raise ValueError(
+                    f"features.{name}: a candidate has no history; declare it under "
+                    "interactions"
+                )
+        columns_of(self)
+        return self
+
+
+def _with_id(name: str, learn: bool, features: Features) -> Features:
+    """Puts the id's own feature before the others."""
+    return {**({name: IdFeature()} if learn else {}), **features}
+
+
+def _check_features(features: Features) -> None:
+    """Refuses a tower without features."""
+    if not features:
+        raise ValueError("learn_id is false and there are no features; declare some")
+
+
+def columns_of(config: "InteractionsConfig | CandidatesConfig") -> list[Column]:
+    """Returns what to read from a source, its id first.
+
+    Raises:
+      ValueError: A column is declared to be two things at once.
+    """
+    wanted = [Column(config.candidate_id, Kind.TEXT, required=True)]
+    if isinstance(config, InteractionsConfig):
+        wanted.insert(0, Column(config.query_id, Kind.TEXT, required=True))
+        if config.timestamp:
+            wanted.append(
+                Column(
+                    config.timestamp,
+                    Kind.TIMESTAMP,
+                    required=True,
+                    unit=config.timestamp_unit,
+                    time_format=config.timestamp_format,
+                )
+            )
+    elif config.title:
+        wanted.append(Column(config.title, Kind.TEXT))
+    for name, feature in config.features.items():
+        wanted += feature_columns(name, feature)
+    columns: dict[str, Column] = {}
+    for column in wanted:
+        known = columns.setdefault(column.name, column)
+        if known.kind != column.kind:
+            raise ValueError(
+                f"the column '{column.name}' can't be {known.kind.value} and "
+                f"{column.kind.value} at once; declare it once, or copy the column"
+            )
+    return list(columns.values())
+
+
+def feature_columns(name: str, feature: Any) -> list[Column]:
+    """Returns the columns that a feature is read from: one, or none for a history."""
+    if feature.type == "history":
+        return []
+    kinds = {
+        "categories": Kind.TEXTS,
+        "number": Kind.NUMBER,
+        "timestamp": Kind.TIMESTAMP,
+        "embedding": Kind.VECTOR,
+    }
+    return [
+        Column(
+            name,
+            kinds.get(feature.type, Kind.TEXT),
+            separator=getattr(feature, "separator", None),
+            unit=getattr(feature, "unit", "s"),
+            time_format=getattr(feature, "format", None),
+            dimensions=getattr(feature, "dimensions", 0),
+        )
+    ]
 
 
 class PipelineConfig(_Strict):
@@ -158,7 +269,8 @@ class PipelineConfig(_Strict):
     data_dir: str = "data"
     """Where prepared data sets are cached."""
     interactions: InteractionsConfig
-    candidates: CandidatesConfig
+    candidates: CandidatesConfig | None = None
+    """Null: the catalogue is what was interacted with."""
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
@@ -167,6 +279,14 @@ class PipelineConfig(_Strict):
     """Candidates embedded in one call into the tower."""
     beam_args: list[str] = []
     """Arguments for Beam, e.g. --direct_num_workers=2."""
+
+    @property
+    def catalogue(self) -> CandidatesConfig:
+        """What is known of candidates; without a catalogue, their ids alone."""
+        return self.candidates or CandidatesConfig(
+            source=self.interactions.source,
+            candidate_id=self.interactions.candidate_id,
+        )
 
 
 def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig:
@@ -182,94 +302,81 @@ def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig
     Raises:
       UserError: The file can't be read, or a key or value is wrong.
     """
-    tree = _read_yaml(path)
+    file = yaml_file.read(path)
     for override in overrides or []:
-        _apply(tree, override)
+        file.override(override)
+    folder = os.path.dirname(os.path.abspath(path))
     for section in ("interactions", "candidates"):
-        part = tree.get(section)
+        part = file.tree.get(section)
         if not isinstance(part, dict):
             continue
+        make_absolute(part.get("source"), folder)
         schema = part.get("schema")
         if isinstance(schema, str) and "://" not in schema:
-            folder = os.path.dirname(os.path.abspath(path))
             part["schema"] = os.path.join(folder, schema)
     try:
-        config = PipelineConfig.model_validate(tree)
+        config = PipelineConfig.model_validate(file.tree)
     except pydantic.ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
-    _check_files(path, config)
+        location, problem = _explain(error)
+        raise UserError(f"{file.where(tuple(location))}: {problem}") from None
+    _check_files(file, config)
     return config
 
 
-def _read_yaml(path: str) -> dict[str, Any]:
-    """Reads a YAML mapping."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            tree = yaml.safe_load(file)
-    except OSError as error:
-        raise UserError(f"can't read config {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds no keys; start from one of configs/")
-    return tree
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Sets one `key.path=value` in a tree of mappings."""
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise UserError(f"--set {override!r} is not of the form key.path=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {key}: the value {text!r} is not valid YAML") from None
-    *parents, last = key.split(".")
-    at = tree
-    for parent in parents:
-        at = at.setdefault(parent, {})
-        if not isinstance(at, dict):
-            raise UserError(f"--set {key}: '{parent}' is a value, it has no keys below")
-    at[last] = value
-
-
-def _explain(error: pydantic.ValidationError) -> str:
-    """Turns the first error of a validation into one sentence."""
+def _explain(error: pydantic.ValidationError) -> tuple[list[str], str]:
+    """Returns where the first error of a validation is, and one sentence for it."""
     first = error.errors()[0]
-    location = _user_location(first["loc"])
+    location, variant = _user_location(first["loc"])
+    return location, _sentence(first, location, variant)
+
+
+def _sentence(first: Any, location: list[str], variant: str) -> str:
+    """Says what is wrong with a key, and the mend."""
     key = ".".join(location) or "the config"
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{_nearest(location)}"
+        return f"unknown key '{key}'{_nearest(location, variant)}"
     if first["type"] == "missing":
         return f"the key '{key}' is missing; add it"
+    if first["type"] == "union_tag_not_found" and location[-1] == "source":
+        return f"{key} needs exactly one of the keys {', '.join(SOURCE_KEYS)}"
     if first["type"] == "union_tag_not_found":
-        return f"the key '{key}.method' is missing; add it"
+        tag = first["ctx"]["discriminator"].strip("'")
+        return f"the key '{key}.{tag}' is missing; add it"
     if first["type"] == "union_tag_invalid":
         tag, expected = first["ctx"]["tag"], first["ctx"]["expected_tags"]
-        return f"{key}.method: input should be one of {expected}, got '{tag}'"
+        name = first["ctx"]["discriminator"].strip("'")
+        return f"{key}.{name}: input should be one of {expected}, got '{tag}'"
     message = re.sub(r"^(Value error, )", "", first["msg"])
     if first["type"] == "value_error":
         return f"{key}: {message}"
     return f"{key}: {message[:1].lower()}{message[1:]}, got {first['input']!r}"
 
 
-_SPLIT_TAGS = {"random", "time", "shuffle"}
+_VARIANTS: dict[str, dict[str, type[BaseModel]]] = {
+    "source": {
+        "csv": CsvSource,
+        "parquet": ParquetSource,
+        "jsonl": JsonLinesSource,
+        "tfrecord": TfRecordSource,
+        "tfds": TfdsSource,
+        "bigquery": BigQuerySource,
+    },
+    "split": {"random": RandomSplit, "time": TimeSplit, "shuffle": ShuffleSplit},
+    "features": FEATURE_TYPES,
+}
+"""The kinds of each part that has kinds, by the tag that pydantic calls them by."""
 
 
-def _user_location(location: tuple[int | str, ...]) -> list[str]:
-    """Returns pydantic's path to an error as the user wrote it.
+def _user_location(location: tuple[int | str, ...]) -> tuple[list[str], str]:
+    """Returns pydantic's path to an error as the user wrote it, and a variant's tag.
 
     Pydantic adds the tag of a discriminated union, and "[key]" for a wrong key.
     """
     parts = [str(part) for part in location if part != "[key]"]
-    if parts[1:2] == ["split"] and parts[2:3] and parts[2] in _SPLIT_TAGS:
-        del parts[2]
-    return parts
+    at = 3 if parts[1:2] == ["features"] else 2
+    if parts[at:] and parts[at] in _VARIANTS.get(parts[1], {}):
+        return parts[:at] + parts[at + 1 :], parts[at]
+    return parts, ""
 
 
 def all_keys() -> list[str]:
@@ -296,7 +403,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in arguments for model in _models_in(part)]
 
 
-def _nearest(location: list[str]) -> str:
+def _nearest(location: list[str], variant: str) -> str:
     """Suggests the nearest key that exists, first among the siblings."""
     keys = all_keys()
     *parents, last = location
@@ -306,9 +413,11 @@ def _nearest(location: list[str]) -> str:
         for key in keys
         if key.startswith(prefix) and "." not in key.removeprefix(prefix)
     ]
-    if last in siblings:
-        # It is there, but in another variant of this part.
-        return f"; it does not go with this kind of {parents[-1]}, take it out"
+    if variant:
+        model = _VARIANTS[parents[1]][variant]
+        if last in siblings:
+            return f"; it does not go with this kind of {parents[1]}, take it out"
+        siblings = sorted(model.model_fields)
     near = difflib.get_close_matches(last, siblings, 1, 0.5)
     if near:
         return f"; did you mean '{prefix}{near[0]}'?"
@@ -318,12 +427,13 @@ def _nearest(location: list[str]) -> str:
     return f"; the keys here are {', '.join(siblings)}"
 
 
-def _check_files(path: str, config: PipelineConfig) -> None:
+def _check_files(file: yaml_file.YamlFile, config: PipelineConfig) -> None:
     """Checks what a config refers to."""
     for section in ("interactions", "candidates"):
-        schema = getattr(config, section).schema_file
+        part = getattr(config, section)
+        schema = part and part.schema_file
         if schema and "://" not in schema and not os.path.isfile(schema):
             raise UserError(
-                f"{path}: {section}.schema names {schema}, which is not there; mend "
-                "the path or set it to null to infer the schema"
+                f"{file.where((section, 'schema'))}: {section}.schema names {schema}, "
+                "which is not there; mend the path or set it to null to infer one"
             )

@@ -2,41 +2,63 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graph: a config in, a TFX pipeline out, nothing touched on the way."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.components import (
     Evaluator,
-    SchemaGen,
     StatisticsGen,
     Transform,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.extensions.google_cloud_big_query.example_gen.component import (
+    BigQueryExampleGen,
+)
 from tfx.orchestration import pipeline as tfx_pipeline
-from tfx.proto import pusher_pb2, transform_pb2
+from tfx.proto import example_gen_pb2, pusher_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
 from components.candidate_embedder.component import CandidateEmbedder
+from components.catalogue_gen.component import CatalogueGen
+from components.columns import Column, Kind
 from components.evaluator.eval_config import make_eval_config
 from components.example_cleaner.component import ExampleCleaner
 from components.example_validator.component import StrictExampleValidator
+from components.file_example_gen.component import FileExampleGen
+from components.file_example_gen.files import split_pattern
 from components.index_evaluator.component import IndexEvaluator
 from components.pusher.component import AtomicPusher
 from components.resolver import LatestOtherBlessedModelStrategy
 from components.scann_indexer.component import ScannIndexer
+from components.schema_gen.component import DeclaredSchemaGen
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import TwoTowerTrainer
-from pipeline.config import CandidatesConfig, InteractionsConfig, PipelineConfig
+from pipeline.config import (
+    CandidatesConfig,
+    InteractionsConfig,
+    PipelineConfig,
+    columns_of,
+)
 from pipeline.fingerprint import fingerprint
 from pipeline.layout import Layout
+from pipeline.sources import FILE_FORMATS, BigQuerySource, TfdsSource
+from trainer.feature_config import dump_features
 
 _DATA_CODE = (
-    "components.tfds_example_gen",
+    "components.catalogue_gen",
+    "components.columns",
+    "components.conversion",
     "components.example_cleaner",
     "components.example_validator",
+    "components.file_example_gen",
+    "components.records",
+    "components.schema_gen",
+    "components.split_examples",
+    "components.splits",
+    "components.tfds_example_gen",
 )
 _Node = TypeVar("_Node", bound=BaseNode)
 
@@ -100,24 +122,37 @@ class _Nodes:
     def _data(self) -> tuple[types.BaseChannel, types.BaseChannel]:
         """Reads, validates and cleans both sources."""
         config = self._config
-        interactions, interactions_anomalies = self._source(
+        interactions = self._example_gen(
             INTERACTIONS, config.interactions, _split(config.interactions)
         )
-        candidates, candidates_anomalies = self._source(
-            CANDIDATES, config.candidates, {"method": "none"}
-        )
+        if config.candidates:
+            candidates = self._example_gen(
+                CANDIDATES, config.candidates, {"method": "none"}
+            )
+        else:
+            candidates = self._add(
+                CatalogueGen(
+                    interactions=interactions,
+                    candidate_id=config.interactions.candidate_id,
+                    fingerprint=fingerprint(*_DATA_CODE),
+                )
+            ).outputs["examples"]
         cleaner = self._add(
             ExampleCleaner(
                 interactions=interactions,
                 candidates=candidates,
                 query_id=config.interactions.query_id,
                 candidate_id=config.interactions.candidate_id,
-                catalogue_id=config.candidates.candidate_id,
+                catalogue_id=config.catalogue.candidate_id,
                 orphans=config.interactions.orphans,
-                duplicates=config.candidates.duplicates,
+                duplicates=config.catalogue.duplicates,
                 fingerprint=fingerprint(*_DATA_CODE),
-                interactions_anomalies=interactions_anomalies,
-                candidates_anomalies=candidates_anomalies,
+                interactions_anomalies=self._check(
+                    INTERACTIONS, interactions, config.interactions
+                ),
+                candidates_anomalies=self._check(
+                    CANDIDATES, candidates, config.catalogue
+                ),
             )
         )
         return (
@@ -125,27 +160,57 @@ class _Nodes:
             cleaner.outputs["cleaned_candidates"],
         )
 
-    def _source(
-        self, name: str, source: InteractionsConfig | CandidatesConfig, split: dict
-    ) -> tuple[types.BaseChannel, types.BaseChannel]:
-        """Reads one source and checks it against its schema."""
-        examples = self._add(
-            TfdsExampleGen(
-                dataset=source.source.tfds,
+    def _example_gen(
+        self, name: str, config: InteractionsConfig | CandidatesConfig, split: dict
+    ) -> types.BaseChannel:
+        """Reads one source."""
+        source, columns = config.source, columns_of(config)
+        code = fingerprint(*_DATA_CODE)
+        component: BaseNode
+        if isinstance(source, TfdsSource):
+            component = TfdsExampleGen(
+                dataset=source.tfds,
                 data_dir=self._config.data_dir,
                 split=split,
-                dataset_split=source.source.dataset_split,
-                fingerprint=fingerprint(*_DATA_CODE),
-            ),
-            f"ExampleGen.{name}",
-        ).outputs["examples"]
+                dataset_split=source.dataset_split,
+                columns=columns,
+                fingerprint=code,
+            )
+        elif isinstance(source, BigQuerySource):
+            component = BigQueryExampleGen(
+                input_config=_queries(source.bigquery, columns, split)
+            )
+        else:
+            if name == INTERACTIONS and source.format_name != "tfrecord":
+                columns = _with_slices(columns, self._config.evaluation.slices)
+            component = FileExampleGen(
+                pattern=source.path,
+                file_format=source.file_format(),
+                columns=columns,
+                split=split,
+                last_spans=source.last_spans,
+                fingerprint=code,
+            )
+        return self._add(component, f"ExampleGen.{name}").outputs["examples"]
+
+    def _check(
+        self,
+        name: str,
+        examples: types.BaseChannel,
+        config: InteractionsConfig | CandidatesConfig,
+    ) -> types.BaseChannel:
+        """Checks one source against its schema."""
         statistics = self._add(
             StatisticsGen(examples=examples), f"StatisticsGen.{name}"
         ).outputs["statistics"]
-        if source.schema_file:
-            schema_gen = ImportSchemaGen(schema_file=source.schema_file)
+        if config.schema_file:
+            schema_gen = ImportSchemaGen(schema_file=config.schema_file)
         else:
-            schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=True)
+            schema_gen = DeclaredSchemaGen(
+                statistics=statistics,
+                columns=columns_of(config),
+                fingerprint=fingerprint(*_DATA_CODE),
+            )
         schema = self._add(schema_gen, f"SchemaGen.{name}").outputs["schema"]
         validator = self._add(
             StrictExampleValidator(
@@ -157,12 +222,12 @@ class _Nodes:
             f"ExampleValidator.{name}",
         )
         self._schemas[name] = schema
-        return examples, validator.outputs["anomalies"]
+        return validator.outputs["anomalies"]
 
     def _transform(
-        self, name: str, examples: types.BaseChannel, **features: str
+        self, name: str, examples: types.BaseChannel, **custom_config: Any
     ) -> Transform:
-        """Computes the vocabularies of one source from its train split."""
+        """Computes vocabularies and scales of one source from its train split."""
         splits = ["train"]
         if name == INTERACTIONS and self._has_valid_split():
             splits.append("valid")
@@ -174,9 +239,8 @@ class _Nodes:
                 splits_config=transform_pb2.SplitsConfig(
                     analyze=["train"], transform=splits
                 ),
-                materialize=name == INTERACTIONS,
                 disable_statistics=True,
-                custom_config={**features, "fingerprint": fingerprint("trainer")},
+                custom_config={**custom_config, "fingerprint": fingerprint("trainer")},
             ),
             f"Transform.{name}",
         )
@@ -194,20 +258,33 @@ class _Nodes:
             "query_id": config.interactions.query_id,
             "candidate_id": config.interactions.candidate_id,
         }
-        catalogue_id = config.candidates.candidate_id
-        query_side = self._transform(INTERACTIONS, interactions, **ids)
+        catalogue_id = config.catalogue.candidate_id
+        query_features = dump_features(config.interactions.all_features)
+        candidate_features = dump_features(config.catalogue.all_features)
+        query_side = self._transform(
+            INTERACTIONS,
+            interactions,
+            candidate_id=ids["candidate_id"],
+            features=query_features,
+        )
         candidate_side = self._transform(
-            CANDIDATES, candidates, candidate_id=catalogue_id
+            CANDIDATES,
+            candidates,
+            candidate_id=catalogue_id,
+            features=candidate_features,
         )
         trainer = self._add(
             TwoTowerTrainer(
                 examples=query_side.outputs["transformed_examples"],
                 transform_graph=query_side.outputs["transform_graph"],
+                candidates=candidate_side.outputs["transformed_examples"],
                 candidate_transform_graph=candidate_side.outputs["transform_graph"],
                 has_valid_split=self._has_valid_split(),
                 custom_config={
                     **ids,
                     "catalogue_id": catalogue_id,
+                    "query_features": query_features,
+                    "candidate_features": candidate_features,
                     "model": config.model.model_dump(),
                     "training": config.training.model_dump(),
                     "fingerprint": fingerprint("trainer", "components.trainer"),
@@ -220,7 +297,7 @@ class _Nodes:
                 candidates=candidates,
                 model=trainer.outputs["model"],
                 candidate_id=catalogue_id,
-                title=config.candidates.title,
+                title=config.catalogue.title,
                 batch_size=config.embedding_batch_size,
                 fingerprint=fingerprint("serving", "components.candidate_embedder"),
             )
@@ -243,14 +320,7 @@ class _Nodes:
                 index=config.index,
                 about={
                     "pipeline": config.name,
-                    "config": config.model_dump(
-                        include={"interactions", "candidates", "model", "training"},
-                        # A path of this machine; another checkout is the same data.
-                        exclude={
-                            "interactions": {"schema_file"},
-                            "candidates": {"schema_file"},
-                        },
-                    ),
+                    "config": _identity(config),
                 },
                 fingerprint=code,
             )
@@ -321,3 +391,37 @@ def _split(config: InteractionsConfig) -> dict:
     if config.split.method == "time":
         split["timestamp"] = config.timestamp
     return split
+
+
+def _with_slices(columns: list[Column], slices: list[str]) -> list[Column]:
+    """Adds what Evaluator slices by to what is read; TFRecords hold it anyway."""
+    known = {column.name for column in columns}
+    return columns + [Column(s, Kind.TEXT) for s in slices if s not in known]
+
+
+def _queries(query: str, columns: list[Column], split: dict) -> example_gen_pb2.Input:
+    """Returns one query a split."""
+    from components.bigquery_example_gen.queries import split_queries
+
+    return example_gen_pb2.Input(
+        splits=[
+            example_gen_pb2.Input.Split(name=name, pattern=sql)
+            for name, sql in split_queries(query, columns, split).items()
+        ]
+    )
+
+
+def _identity(config: PipelineConfig) -> dict[str, Any]:
+    """Returns what a model is made from, without paths of this machine.
+
+    Another checkout, or the same files in another folder, is the same data.
+    """
+    parts = {"interactions", "candidates", "model", "training"}
+    values = config.model_dump(include=parts)
+    for name in (INTERACTIONS, CANDIDATES):
+        if values[name]:
+            del values[name]["schema_file"]
+            source = values[name]["source"]
+            for key in set(source) & set(FILE_FORMATS):
+                source[key] = split_pattern(source[key])[1]
+    return values

@@ -15,7 +15,7 @@ import tensorflow as tf
 from serving import manifest
 from serving.errors import UserError
 from serving.index_config import IndexConfig, plan_index
-from serving.servable import EXCLUDE, K, Servable
+from serving.servable import EXCLUDE, K, Servable, missing_value
 from serving.towers import Towers
 
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -127,10 +127,11 @@ def _write_warmup(path: str, servable: Servable) -> None:
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = "serving_default"
     for name, spec in servable.towers.query_features.items():
-        value = (
-            tf.zeros([1], spec.dtype) if spec.dtype != tf.string else tf.fill([1], "")
+        value = missing_value(spec)
+        several = spec.shape.rank == 2 and spec.dtype == tf.string
+        request.inputs[name].CopyFrom(
+            tf.make_tensor_proto([[value] if several else value], spec.dtype)
         )
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     request.inputs[K].CopyFrom(tf.make_tensor_proto(servable.default_k, tf.int32))
     request.inputs[EXCLUDE].CopyFrom(tf.make_tensor_proto([], tf.string, [1, 0]))
     log = prediction_log_pb2.PredictionLog()

@@ -3,6 +3,7 @@
 """Loads a servable and asks it for recommendations."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ import tensorflow as tf
 
 from serving import manifest
 from serving.errors import UserError
-from serving.servable import CANDIDATE_ID, EMBEDDING, EXCLUDE, SCORE, TITLE, K
+from serving.servable import (
+    CANDIDATE_ID,
+    EMBEDDING,
+    EXCLUDE,
+    SCORE,
+    TITLE,
+    K,
+    missing_value,
+)
 
 
 def versions(base: str) -> list[int]:
@@ -122,14 +131,16 @@ class Recommender:
 
     def recommend(
         self,
-        query: dict[str, str],
+        query: Mapping[str, str | Sequence[str]],
         k: int | None = None,
         exclude: list[str] | None = None,
     ) -> list[dict[str, Any]]:
         """Answers one query, given as text, with real results only.
 
         Args:
-          query: Raw query features by name.
+          query: Raw query features by name: texts, or lists of them for a feature
+            that takes several values. What is left out is missing, which is fine if
+            anything else is given.
           k: Most results to return.
           exclude: Candidate ids to leave out.
 
@@ -137,7 +148,8 @@ class Recommender:
           `candidate_id`, `title` and `score` of each result, best first.
 
         Raises:
-          UserError: A feature is missing, unknown or of the wrong type, or k < 1.
+          UserError: All features are missing, one is unknown or of the wrong type, or
+            k < 1.
         """
         if k is not None and k < 1:
             raise UserError(f"k must be at least 1, got {k}")
@@ -153,32 +165,57 @@ class Recommender:
             if i
         ]
 
-    def _parse(self, query: dict[str, str]) -> dict[str, list]:
-        """Turns text into values of the features' types."""
+    def _parse(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, list]:
+        """Turns text into values of the features' types, each a batch of one."""
         known = ", ".join(sorted(self.query_features))
         for name in query:
             if name not in self.query_features:
                 raise UserError(
                     f"unknown query feature '{name}'; the model takes {known}"
                 )
-        parsed = {}
-        for name, spec in self.query_features.items():
-            if name not in query:
-                raise UserError(
-                    f"query feature '{name}' is missing; the model takes {known}"
-                )
-            try:
-                parsed[name] = [
-                    query[name]
-                    if spec.dtype == tf.string
-                    else spec.dtype.as_numpy_dtype(query[name])
-                ]
-            except (ValueError, OverflowError):
-                raise UserError(
-                    f"query feature '{name}' must be of type {spec.dtype.name}, got "
-                    f"{query[name]!r}"
-                ) from None
-        return parsed
+        if not query:
+            raise UserError(f"the query has no features; the model takes {known}")
+        return {
+            name: [_read_feature(name, query[name], spec)]
+            if name in query
+            else [_missing(spec)]
+            for name, spec in self.query_features.items()
+        }
+
+
+def _missing(spec: tf.TensorSpec) -> Any:
+    """Returns what stands for a missing feature, none of a list."""
+    several = spec.shape.rank == 2 and spec.dtype == tf.string
+    return [""] if several else missing_value(spec)
+
+
+def _read_feature(name: str, given: str | Sequence[str], spec: tf.TensorSpec) -> Any:
+    """Reads the text, or texts, of one feature."""
+    texts = [given] if isinstance(given, str) else list(given)
+    if spec.shape.rank == 1:
+        if len(texts) != 1:
+            raise UserError(f"query feature '{name}' takes one value, got {len(texts)}")
+        return _read_value(name, texts[0], spec.dtype)
+    if spec.dtype == tf.string:
+        return texts
+    if len(texts) == 1:
+        texts = texts[0].strip("[] ").split(",")
+    if len(texts) != spec.shape[1]:
+        raise UserError(
+            f"query feature '{name}' takes {spec.shape[1]} numbers, got {len(texts)}"
+        )
+    return [_read_value(name, text, spec.dtype) for text in texts]
+
+
+def _read_value(name: str, text: str, dtype: tf.DType) -> Any:
+    if dtype == tf.string:
+        return text
+    try:
+        return dtype.as_numpy_dtype(text)
+    except (ValueError, OverflowError):
+        raise UserError(
+            f"query feature '{name}' must be of type {dtype.name}, got {text!r}"
+        ) from None
 
 
 def load_scann_ops() -> None:

@@ -15,9 +15,11 @@ every answer:
 * A query id never seen in training is answered from the candidates' bias alone.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -325,15 +327,33 @@ def _embedding(tower: Callable, specs: dict[str, tf.TensorSpec]) -> Callable:
 def parse_examples(
     serialized: tf.Tensor, specs: dict[str, tf.TensorSpec]
 ) -> dict[str, tf.Tensor]:
-    """Parses serialized tf.Examples, [batch], into one value per feature, [batch].
+    """Parses serialized tf.Examples, [batch], into features as `specs` has them.
 
-    A feature that an example lacks is read as the empty string or zero, which no
-    vocabulary holds: it is answered as an unknown one.
+    A feature that an example lacks is read as what stands for a missing value: "",
+    NaN for a number, 0 for a whole number, zeros for a vector. Where a feature has any
+    number of values, rows are padded with "" to the longest.
     """
-    spec = {
-        name: tf.io.FixedLenFeature(
-            [], spec.dtype, "" if spec.dtype == tf.string else 0
-        )
-        for name, spec in specs.items()
+    parsed = tf.io.parse_example(
+        serialized, {name: _parser(spec) for name, spec in specs.items()}
+    )
+    return {
+        name: values.to_tensor("") if isinstance(values, tf.RaggedTensor) else values
+        for name, values in parsed.items()
     }
-    return tf.io.parse_example(serialized, spec)
+
+
+def missing_value(spec: tf.TensorSpec) -> Any:
+    """Returns what stands for a missing value of a feature, "" for several values."""
+    if spec.dtype == tf.string:
+        return ""
+    if spec.shape.rank == 2:
+        return [0.0] * spec.shape[1]
+    return math.nan if spec.dtype.is_floating else 0
+
+
+def _parser(spec: tf.TensorSpec) -> Any:
+    """Returns how tf.Examples hold a feature."""
+    if spec.shape.rank == 2 and spec.dtype == tf.string:
+        return tf.io.RaggedFeature(tf.string)
+    shape = spec.shape[1:] if spec.shape.rank == 2 else []
+    return tf.io.FixedLenFeature(shape, spec.dtype, missing_value(spec))

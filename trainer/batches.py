@@ -2,29 +2,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interactions in memory, and the batches that training gathers from them.
 
-A training row is two integers (16 bytes), so that 100 million interactions fit into
-1.6 GB; gathering a batch from arrays is two orders of magnitude cheaper than parsing
-its rows again in every epoch.
+With ids alone a training row is two integers (16 bytes), so that 100 million
+interactions fit into 1.6 GB; gathering a batch from arrays is two orders of magnitude
+cheaper than parsing its rows again in every epoch.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
+from trainer.features import CANDIDATE_INDEX, Values
+
+QUERY = "query"
+WEIGHT = "weight"
 
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
-    """Interactions as vocabulary positions: two int64 arrays of [interactions]."""
+    """Interactions with preprocessed query features and candidates' positions."""
 
-    query: np.ndarray
+    query: Values
+    """Features by name, each [interactions, …], some ragged."""
     candidate: np.ndarray
+    """int64 [interactions]: positions in the catalogue."""
+    weight: np.ndarray | None = None
+    """float32 [interactions]: what each counts in the loss; None: 1."""
 
     def __len__(self) -> int:
         """Returns the number of interactions."""
-        return len(self.query)
+        return len(self.candidate)
+
+    def distinct_queries(self) -> tuple[Values, np.ndarray]:
+        """Returns each query once, and which one each interaction has.
+
+        Only a query that is an id and nothing else can be told to be the same.
+        """
+        if len(self.query) == 1:
+            ((name, values),) = self.query.items()
+            if isinstance(values, tf.Tensor) and values.dtype == tf.int64:
+                distinct, of_row = np.unique(values.numpy(), return_inverse=True)
+                return {name: tf.constant(distinct)}, of_row
+        return self.query, np.arange(len(self))
 
 
 def training_batches(
@@ -40,20 +60,24 @@ def training_batches(
       seed: Seeds the order.
 
     Returns:
-      A dataset of `query_index` and `candidate_index`, int64 [batch].
+      A dataset of `query`, features by name, `candidate_index`, int64 [batch], and
+      `weight`, float32 [batch], if interactions have one.
     """
     count = len(interactions)
-    query = tf.constant(interactions.query)
-    candidate = tf.constant(interactions.candidate)
+    columns: dict[str, Any] = {
+        QUERY: dict(interactions.query),
+        CANDIDATE_INDEX: tf.constant(interactions.candidate),
+    }
+    if interactions.weight is not None:
+        columns[WEIGHT] = tf.constant(interactions.weight)
     return (
         tf.data.Dataset.range(count)
         .shuffle(min(count, 10_000_000), seed=seed, reshuffle_each_iteration=True)
         .batch(batch_size)
         .map(
-            lambda rows: {
-                QUERY_INDEX: tf.gather(query, rows),
-                CANDIDATE_INDEX: tf.gather(candidate, rows),
-            }
+            lambda rows: tf.nest.map_structure(
+                lambda column: tf.gather(column, rows), columns
+            )
         )
         .prefetch(tf.data.AUTOTUNE)
     )

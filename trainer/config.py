@@ -21,6 +21,9 @@ class ModelConfig(BaseModel):
 
     embedding_dim: PositiveInt = 64
     """Width of both towers' embeddings (without the candidate bias)."""
+    hidden_layers: list[PositiveInt] = []
+    """Widths of ReLU layers between the sum of a tower's features and its embedding;
+    none: the sum is the embedding."""
     normalize: bool = True
     """Scale both embeddings to length 1, so that the score is a cosine."""
     temperature: PositiveFloat = 0.3

@@ -1,6 +1,9 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what Transform wrote: interactions as positions, and the vocabularies."""
+"""Reads what Transform wrote into memory: interactions, candidates, vocabularies."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,24 +11,27 @@ import tensorflow_transform as tft
 
 from serving.errors import UserError
 from trainer.batches import Interactions
+from trainer.feature_config import Features
 from trainer.features import (
     CANDIDATE_FREQUENCY,
+    CANDIDATE_INDEX,
     CANDIDATE_VOCABULARY,
-    QUERY_INDEX,
-    QUERY_VOCABULARY,
+    vocabulary_name,
 )
+from trainer.model import Catalogue
 
 _PARSE_BATCH = 8192
 
 
-class CandidateLookup:
+class CandidateLookup(tf.Module):
     """Positions of candidate ids in the catalogue."""
 
     def __init__(self, graph: tft.TFTransformOutput):
         """Loads the vocabulary of the candidates' transform graph."""
+        super().__init__()
         path = graph.vocabulary_file_by_name(CANDIDATE_VOCABULARY)
         self.size = graph.vocabulary_size_by_name(CANDIDATE_VOCABULARY)
-        self._table = tf.lookup.StaticHashTable(
+        self.table = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
                 path,
                 tf.string,
@@ -36,14 +42,33 @@ class CandidateLookup:
             default_value=-1,
         )
 
-    def __call__(self, ids: tf.Tensor) -> tf.Tensor:
-        """Returns int64 positions of string ids, -1 where unknown."""
-        return self._table.lookup(ids)
+    def __call__(self, ids: Any) -> Any:
+        """Returns int64 positions of string ids, -1 where unknown; may be ragged."""
+        if isinstance(ids, tf.RaggedTensor):
+            return ids.with_flat_values(self.table.lookup(ids.flat_values))
+        return self.table.lookup(ids)
 
 
-def query_count(graph: tft.TFTransformOutput) -> int:
-    """Returns how many query ids the training split holds."""
-    return graph.vocabulary_size_by_name(QUERY_VOCABULARY)
+def vocabulary_sizes(
+    graph: tft.TFTransformOutput, features: Features, candidates: CandidateLookup
+) -> dict[str, int]:
+    """Returns the sizes of the features that are looked up, by name.
+
+    Args:
+      graph: Of the side whose features these are.
+      features: Of that side; an id of candidates must be left to the caller.
+      candidates: The catalogue, which histories are looked up in.
+    """
+    sizes = {}
+    for name, feature in features.items():
+        if feature.type == "history":
+            sizes[name] = candidates.size
+        elif feature.type == "number":
+            if feature.buckets:
+                sizes[name] = feature.buckets
+        elif feature.type not in ("timestamp", "embedding"):
+            sizes[name] = graph.vocabulary_size_by_name(vocabulary_name(name))
+    return sizes
 
 
 def candidate_counts(
@@ -66,12 +91,18 @@ def candidate_counts(
 
 
 def read_interactions(
-    patterns: list[str], candidate_id: str, candidates: CandidateLookup
+    patterns: list[str],
+    graph: tft.TFTransformOutput,
+    features: Features,
+    candidate_id: str,
+    candidates: CandidateLookup,
 ) -> Interactions:
     """Reads one split of transformed interactions.
 
     Args:
       patterns: Glob patterns of its gzipped TFRecord shards.
+      graph: That wrote them.
+      features: Of the query.
       candidate_id: Name of the candidate id feature.
       candidates: The catalogue's positions.
 
@@ -81,26 +112,84 @@ def read_interactions(
     Raises:
       UserError: The split is empty, or a row names no candidate of the catalogue.
     """
-    files = sorted(name for one in patterns for name in tf.io.gfile.glob(one))
-    spec = {
-        QUERY_INDEX: tf.io.FixedLenFeature([], tf.int64),
-        candidate_id: tf.io.FixedLenFeature([], tf.string),
-    }
-    dataset = (
-        tf.data.TFRecordDataset(files, compression_type="GZIP")
-        .batch(_PARSE_BATCH)
-        .map(lambda rows: tf.io.parse_example(rows, spec))
-    )
-    batches = [
-        (rows[QUERY_INDEX].numpy(), candidates(rows[candidate_id]).numpy())
-        for rows in dataset
-    ]
-    if not batches:
+    columns = _read(patterns, graph, [*features, candidate_id])
+    if not columns:
         raise UserError(f"no interactions in {', '.join(patterns)}; the split is empty")
-    query, candidate = (np.concatenate(column) for column in zip(*batches, strict=True))
+    candidate = candidates(columns.pop(candidate_id)).numpy()
     if (candidate < 0).any():
         raise UserError(
             f"{int((candidate < 0).sum())} interactions in {', '.join(patterns)} name "
             "no candidate of the catalogue; run the ExampleCleaner before Transform"
         )
-    return Interactions(query, candidate)
+    for name, feature in features.items():
+        if feature.type == "history":
+            columns[name] = candidates(columns[name])
+    return Interactions(columns, candidate)
+
+
+def read_catalogue(
+    patterns: list[str],
+    graph: tft.TFTransformOutput,
+    features: Features,
+    candidate_id: str,
+    counts: np.ndarray,
+) -> Catalogue:
+    """Reads transformed candidates, in the order of their positions.
+
+    Args:
+      patterns: Glob patterns of gzipped TFRecord shards.
+      graph: That wrote them.
+      features: Of the candidate tower.
+      candidate_id: Name of the id feature.
+      counts: Training interactions with each, int64 [candidates].
+    """
+    others = [name for name in features if name != candidate_id]
+    if not others:
+        return Catalogue(candidate_id, features, {}, counts)
+    columns = _read(patterns, graph, [*others, CANDIDATE_INDEX])
+    order = np.argsort(columns.pop(CANDIDATE_INDEX).numpy())
+    values = {name: tf.gather(columns[name], order) for name in others}
+    return Catalogue(candidate_id, features, values, counts)
+
+
+def _read(
+    patterns: list[str], graph: tft.TFTransformOutput, names: list[str]
+) -> dict[str, Any]:
+    """Reads features as tensors, [rows] or [rows, width], or ragged; {} for no rows."""
+    parts: dict[str, list[Any]] = {name: [] for name in names}
+    for batch in _batches(patterns, graph, names):
+        for name, values in batch.items():
+            parts[name].append(values)
+    if not parts[names[0]]:
+        return {}
+    # A catalogue or a log in memory as one array a column, not as thousands.
+    return {name: tf.concat(values, axis=0) for name, values in parts.items()}
+
+
+def _batches(
+    patterns: list[str], graph: tft.TFTransformOutput, names: list[str]
+) -> Iterator[dict[str, Any]]:
+    files = sorted(name for one in patterns for name in tf.io.gfile.glob(one))
+    spec = {name: graph.transformed_feature_spec()[name] for name in names}
+    yield from (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(_PARSE_BATCH)
+        .map(lambda rows: as_values(tf.io.parse_example(rows, spec)))
+    )
+
+
+def as_values(features: dict[str, Any]) -> dict[str, Any]:
+    """Brings transformed features into the form in which the towers read them.
+
+    Sparse ones become ragged; [batch, 1] becomes [batch], but for single floats, which
+    a dense layer reads.
+    """
+    values = {}
+    for name, feature in features.items():
+        if isinstance(feature, tf.SparseTensor):
+            values[name] = tf.RaggedTensor.from_sparse(feature)
+        elif feature.dtype.is_floating:
+            values[name] = feature
+        else:
+            values[name] = tf.reshape(feature, [-1])
+    return values

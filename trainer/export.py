@@ -2,59 +2,88 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saves the trained towers as one SavedModel that takes raw features."""
 
+import dataclasses
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from serving.servable import EMBEDDING
-from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
-from trainer.model import TwoTowerModel
+from trainer.data import CandidateLookup, as_values
+from trainer.feature_config import Features
+from trainer.features import CANDIDATE_INDEX, raw_specs
+from trainer.towers import Tower
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One tower and what its features go through before it."""
+
+    tower: Tower
+    graph: tft.TFTransformOutput
+    features: Features
+    id_feature: str
 
 
 class TwoTowers(tf.Module):
     """Both towers behind the transform graphs that their training data went through."""
 
-    def __init__(
-        self,
-        model: TwoTowerModel,
-        query_graph: tft.TFTransformOutput,
-        candidate_graph: tft.TFTransformOutput,
-        query_id: str,
-        candidate_id: str,
-    ):
-        """Traces both towers over raw ids, string [batch]."""
+    def __init__(self, query: Side, candidate: Side, candidates: CandidateLookup):
+        """Traces both towers over raw features.
+
+        Args:
+          query: The query side.
+          candidate: The candidate side.
+          candidates: The catalogue, in which histories are looked up.
+        """
         super().__init__()
-        self.query_tower = model.query_tower
-        self.candidate_tower = model.candidate_tower
-        self.query_transform = query_graph.transform_features_layer()
-        self.candidate_transform = candidate_graph.transform_features_layer()
-        self._query_spec = query_graph.raw_feature_spec()
-        self._candidate_spec = candidate_graph.raw_feature_spec()
-        self.embed_query = tf.function(
-            self._embed_query, input_signature=[_specs(query_id)]
-        )
+        self.query_tower = query.tower
+        self.candidate_tower = candidate.tower
+        self.query_transform = query.graph.transform_features_layer()
+        self.candidate_transform = candidate.graph.transform_features_layer()
+        self.candidates = candidates
+        # Not attributes: a tf.Module would wrap what they hold as something to save.
+        self._sides = lambda: (query, candidate)
+        specs = [raw_specs(query.features)]
+        self.embed_query = tf.function(self._embed_query, input_signature=specs)
+        self.is_known_query = tf.function(self._is_known_query, input_signature=specs)
         self.embed_candidate = tf.function(
-            self._embed_candidate, input_signature=[_specs(candidate_id)]
+            self._embed_candidate, input_signature=[raw_specs(candidate.features)]
         )
 
-        self.is_known_query = tf.function(
-            self._is_known_query, input_signature=[_specs(query_id)]
-        )
-
-    def _is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.reshape(self._query_positions(features) >= 0, [-1])
-
-    def _query_positions(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        raw = _as_transform_reads(features, self._query_spec)
-        return self.query_transform(raw)[QUERY_INDEX]
+    def _query_values(self, features: dict[str, tf.Tensor]) -> dict[str, Any]:
+        query, _ = self._sides()
+        transformed = self.query_transform(_as_transform_reads(features, query))
+        values = as_values({name: transformed[name] for name in query.features})
+        for name, feature in query.features.items():
+            if feature.type == "history":
+                values[name] = self.candidates(values[name])
+        return values
 
     def _embed_query(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        positions = self._query_positions(features)
-        return {EMBEDDING: self.query_tower(tf.reshape(positions, [-1]))}
+        return {EMBEDDING: self.query_tower(self._query_values(features))}
+
+    def _is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Tells whether training has seen the id; True for all where it learns none."""
+        query, _ = self._sides()
+        values = self._query_values(features)
+        if query.id_feature in values:
+            return values[query.id_feature] >= 0
+        size = tf.shape(next(iter(features.values())))[0]
+        return tf.ones([size], tf.bool)
 
     def _embed_candidate(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        raw = _as_transform_reads(features, self._candidate_spec)
-        positions = self.candidate_transform(raw)[CANDIDATE_INDEX]
-        return {EMBEDDING: self.candidate_tower(tf.reshape(positions, [-1]))}
+        _, candidate = self._sides()
+        transformed = self.candidate_transform(_as_transform_reads(features, candidate))
+        values = as_values(
+            {
+                name: transformed[
+                    CANDIDATE_INDEX if name == candidate.id_feature else name
+                ]
+                for name in candidate.features
+            }
+        )
+        return {EMBEDDING: self.candidate_tower(values)}
 
     def save(self, path: str) -> None:
         """Writes the SavedModel, signatures `embed_query` and `embed_candidate`."""
@@ -68,20 +97,31 @@ class TwoTowers(tf.Module):
         )
 
 
-def _specs(name: str) -> dict[str, tf.TensorSpec]:
-    """Returns the signature of one raw string feature, [batch]."""
-    return {name: tf.TensorSpec([None], tf.string, name)}
-
-
 def _as_transform_reads(
-    features: dict[str, tf.Tensor], spec: dict[str, tf.io.VarLenFeature]
+    features: dict[str, tf.Tensor], side: Side
 ) -> dict[str, tf.Tensor | tf.SparseTensor]:
-    """Brings [batch] features into the form in which the schema declares them."""
+    """Brings raw features into the form in which the schema declares them."""
+    spec = side.graph.raw_feature_spec()
     read = {}
     for name, value in features.items():
-        column = value[:, tf.newaxis]
+        column = value if value.shape.rank == 2 else value[:, tf.newaxis]
         if isinstance(spec[name], tf.io.VarLenFeature):
-            read[name] = tf.sparse.from_dense(column)
+            read[name] = _sparse(tf.cast(column, spec[name].dtype))
         else:
-            read[name] = tf.reshape(column, [-1, *spec[name].shape])
+            read[name] = tf.reshape(
+                tf.cast(column, spec[name].dtype), [-1, *spec[name].shape]
+            )
     return read
+
+
+def _sparse(values: tf.Tensor) -> tf.SparseTensor:
+    """Returns what is there of [batch, width]: no "", no NaN, no 0 of whole numbers.
+
+    Zeros of floats are values; an embedding of zeros is what a missing one becomes.
+    """
+    if not values.dtype.is_floating:
+        return tf.sparse.from_dense(values)
+    at = tf.where(~tf.math.is_nan(values))
+    return tf.SparseTensor(
+        at, tf.gather_nd(values, at), tf.shape(values, out_type=tf.int64)
+    )

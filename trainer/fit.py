@@ -40,15 +40,14 @@ class ValidAccuracy(tf.keras.callbacks.Callback):
     def __init__(self, valid: Interactions):
         """Remembers the split; each distinct query is asked once."""
         super().__init__()
-        self._queries, self._query = np.unique(valid.query, return_inverse=True)
+        self._queries, self._query = valid.distinct_queries()
         self._candidate = valid.candidate
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Scores the valid split with the weights of this epoch."""
         model = self.model
-        count = model.candidate_tower.embedding.input_dim
-        candidates = model.candidate_tower(tf.range(count, dtype=tf.int64)).numpy()
-        queries = model.query_tower(tf.constant(self._queries)).numpy()
+        candidates = model.embed_catalogue()
+        queries = model.query_tower(self._queries).numpy()
         _, found = metrics.exact_top_k(queries, candidates, _K)
         ranks = metrics.ranks(found, self._query, self._candidate)
         if logs is not None:

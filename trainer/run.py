@@ -10,7 +10,8 @@ import tensorflow_transform as tft
 from trainer import data
 from trainer.batches import Interactions
 from trainer.config import ModelConfig, TrainingConfig
-from trainer.export import TwoTowers
+from trainer.export import Side, TwoTowers
+from trainer.feature_config import load_features
 from trainer.fit import fit
 from trainer.model import TwoTowerModel
 
@@ -31,34 +32,49 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
       fn_args: `train_files` and the custom config's `valid_files` (may be empty) are
-        transformed interactions; `transform_graph_path` and the custom config's
-        `candidate_transform_graph` the two transform graphs. The custom config also
-        holds `query_id`, `candidate_id` (in the interactions), `catalogue_id` (in the
-        candidates), `model` and `training` (as `trainer.config` reads them).
+        transformed interactions, its `candidate_files` transformed candidates;
+        `transform_graph_path` and its `candidate_transform_graph` the two transform
+        graphs. The custom config also holds `query_id`, `candidate_id` (in the
+        interactions), `catalogue_id` (in the candidates), `query_features`,
+        `candidate_features`, `model` and `training`, as their modules read them.
     """
     config = fn_args.custom_config
     training = TrainingConfig(**config["training"])
     tf.keras.utils.set_random_seed(training.seed)
     query_graph = tft.TFTransformOutput(fn_args.transform_graph_path)
     candidate_graph = tft.TFTransformOutput(config["candidate_transform_graph"])
+    query_features = load_features(config["query_features"])
+    candidate_features = load_features(config["candidate_features"])
     candidates = data.CandidateLookup(candidate_graph)
 
     def read(files: list[str]) -> Interactions:
-        return data.read_interactions(files, config["candidate_id"], candidates)
+        return data.read_interactions(
+            files, query_graph, query_features, config["candidate_id"], candidates
+        )
 
     train = read(fn_args.train_files)
     valid = read(config["valid_files"]) if config["valid_files"] else None
+    catalogue_id = config["catalogue_id"]
+    catalogue = data.read_catalogue(
+        config["candidate_files"],
+        candidate_graph,
+        candidate_features,
+        catalogue_id,
+        data.candidate_counts(query_graph, candidates),
+    )
+    others = {n: f for n, f in candidate_features.items() if n != catalogue_id}
+    sizes = data.vocabulary_sizes(candidate_graph, others, candidates)
     model = TwoTowerModel(
         ModelConfig(**config["model"]),
-        data.query_count(query_graph),
-        data.candidate_counts(query_graph, candidates),
+        query_features,
+        data.vocabulary_sizes(query_graph, query_features, candidates),
+        catalogue,
+        {**sizes, catalogue_id: candidates.size},
     )
     fit(model, training, train, valid, fn_args.model_run_dir)
     towers = TwoTowers(
-        model,
-        query_graph,
-        candidate_graph,
-        config["query_id"],
-        config["catalogue_id"],
+        Side(model.query_tower, query_graph, query_features, config["query_id"]),
+        Side(model.candidate_tower, candidate_graph, candidate_features, catalogue_id),
+        candidates,
     )
     towers.save(fn_args.serving_model_dir)

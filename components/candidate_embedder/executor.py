@@ -51,10 +51,11 @@ class _Embed(beam.DoFn):
         features = parse_examples(tf.constant(batch), specs)
         inputs = {name: features[name] for name in towers.candidate_features}
         embedded = towers.embed_candidate(inputs).numpy()
+        ids, titles = (features[name] for name in (self._candidate_id, self._title))
         yield pa.table(
             {
-                "candidate_id": _strings(features[self._candidate_id]),
-                "title": _strings(features[self._title]),
+                "candidate_id": _strings(ids),
+                "title": _strings(tf.where(titles == "", ids, titles)),
                 "embedding": pa.FixedSizeListArray.from_arrays(
                     pa.array(embedded.reshape(-1)), embedded.shape[1]
                 ),

@@ -9,7 +9,7 @@ import heapq
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -20,7 +20,6 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import records
-from components.splits import Value
 from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"
@@ -46,16 +45,6 @@ MAX_EXAMPLES = 5
 """Ids that a report names: the smallest, so that no order of rows matters."""
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class ExamplesFile:
-    """One file of an Examples artifact."""
-
-    path: str
-    split: str
-    index: int
-    files: int
 
 
 @dataclasses.dataclass
@@ -116,7 +105,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             files = {
                 key: pipeline
-                | f"Files[{key}]" >> beam.Create(list_files(artifact))
+                | f"Files[{key}]" >> beam.Create(records.list_files(artifact))
                 | f"Spread[{key}]" >> beam.Reshuffle()
                 for key, artifact in inputs.items()
             }
@@ -143,19 +132,6 @@ _OUTPUT_OF = {
 
 def _only(artifacts: dict[str, list[types.Artifact]], key: str) -> types.Artifact:
     return artifact_utils.get_single_instance(artifacts[key])
-
-
-def list_files(artifact: types.Artifact) -> list[ExamplesFile]:
-    """Lists the files of all splits of an Examples artifact in a fixed order."""
-    result: list[ExamplesFile] = []
-    for split in artifact_utils.decode_split_names(artifact.split_names):
-        folder = artifact_utils.get_split_uri([artifact], split)
-        paths = sorted(os.path.join(folder, name) for name in fileio.listdir(folder))
-        result += [
-            ExamplesFile(path, split, index, len(paths))
-            for index, path in enumerate(paths)
-        ]
-    return result
 
 
 def _clean(
@@ -190,18 +166,6 @@ def _clean(
     return (cleaned_candidates, cleaned_interactions) | beam.Flatten()
 
 
-def to_id(values: Sequence[Value]) -> bytes | None:
-    """Returns an id as text, or None where there is not exactly one that is not blank.
-
-    Integers are taken as the text of their digits, since ids are strings.
-    """
-    if len(values) != 1 or isinstance(values[0], float):
-        return None
-    value = values[0]
-    text = value if isinstance(value, bytes) else b"%d" % value
-    return text if text.strip() else None
-
-
 def _add_up(counters: Iterable[Any]) -> "collections.Counter[bytes]":
     total: collections.Counter[bytes] = collections.Counter()
     for counter in counters:
@@ -216,7 +180,7 @@ class _RowReader(beam.DoFn):
         self._features = features
 
     def batches(
-        self, file: ExamplesFile
+        self, file: records.ExamplesFile
     ) -> Iterator[tuple[list[bytes], list[list[Any]]]]:
         """Yields records and, for each feature, their ids (None where missing)."""
         decoder = records.ColumnDecoder(self._features)
@@ -224,14 +188,14 @@ class _RowReader(beam.DoFn):
             columns = decoder.decode(batch)
             yield (
                 batch,
-                [[to_id(v) for v in columns[name]] for name in self._features],
+                [[records.to_id(v) for v in columns[name]] for name in self._features],
             )
 
 
 class _CountIds(_RowReader):
     """Yields how often each id occurs in a file of candidates."""
 
-    def process(self, file: ExamplesFile) -> Iterator[Any]:
+    def process(self, file: records.ExamplesFile) -> Iterator[Any]:
         counts: collections.Counter[bytes] = collections.Counter()
         for _, (ids,) in self.batches(file):
             counts.update(id_ for id_ in ids if id_ is not None)
@@ -241,7 +205,7 @@ class _CountIds(_RowReader):
 class _DuplicatedRows(_RowReader):
     """Yields id, contents and place of each candidate whose id is not its own."""
 
-    def process(self, file: ExamplesFile, counts: Any) -> Iterator[Any]:
+    def process(self, file: records.ExamplesFile, counts: Any) -> Iterator[Any]:
         if len(counts) == sum(counts.values()):
             return
         position = 0
@@ -265,7 +229,7 @@ class _CleanCandidates(_RowReader):
         super().__init__(catalogue_id)
         self._uri = uri
 
-    def process(self, file: ExamplesFile, kept: Any) -> Iterator[Any]:
+    def process(self, file: records.ExamplesFile, kept: Any) -> Iterator[Any]:
         report = FileReport(CANDIDATES_KEY, file.split)
         with _writer(self._uri, file) as writer:
             for batch, (ids,) in self.batches(file):
@@ -294,7 +258,7 @@ class _CleanInteractions(_RowReader):
         super().__init__(query_id, candidate_id)
         self._uri = uri
 
-    def process(self, file: ExamplesFile, catalogue: Any) -> Iterator[Any]:
+    def process(self, file: records.ExamplesFile, catalogue: Any) -> Iterator[Any]:
         report = FileReport(INTERACTIONS_KEY, file.split)
         query_id, candidate_id = self._features
         with _writer(self._uri, file) as writer:
@@ -312,7 +276,7 @@ class _CleanInteractions(_RowReader):
 
 
 def _writer(
-    uri: str, file: ExamplesFile
+    uri: str, file: records.ExamplesFile
 ) -> contextlib.AbstractContextManager[records.SplitWriter]:
     return records.SplitWriter(uri, file.split, file.index, file.files)
 

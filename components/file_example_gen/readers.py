@@ -24,7 +24,8 @@ from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
 from components import columns, records
-from components.columns import BadValue, Column
+from components.columns import Column
+from components.conversion import BadValue, convert
 from components.split_examples import Shard
 from serving.errors import UserError
 
@@ -71,7 +72,7 @@ class FileShard(Shard):
                     row += len(batch)
                     yield batch
                     continue
-                converted = columns.convert(batch, self.columns)
+                converted = convert(batch, self.columns)
                 row += converted.num_rows
                 yield encoder.encode(converted)
         except BadValue as bad:

@@ -15,7 +15,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components import records, splits
-from components.columns import BadValue, Column, load_columns
+from components.columns import Column, load_columns
+from components.conversion import BadValue
 from components.split_examples import PlacedShard, write_splits
 from components.tfds_example_gen import tfds_data
 from serving.errors import UserError

@@ -17,18 +17,21 @@ _RUN_FN = "trainer.run.run_fn"
 
 
 class TwoTowerTrainerSpec(standard_component_specs.TrainerSpec):
-    """Spec of TwoTowerTrainer: the standard one and the candidates' graph."""
+    """Spec of TwoTowerTrainer: the standard one and the candidates."""
 
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
         executor.CANDIDATE_TRANSFORM_GRAPH_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.TransformGraph
         ),
+        executor.CANDIDATES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples
+        ),
     }
 
 
 class TwoTowerTrainer(Trainer):
-    """TFX's Trainer with one more input: the transform graph of the candidates.
+    """TFX's Trainer with two more inputs: transformed candidates and their graph.
 
     It calls `trainer.run.run_fn`. A channel passed through custom_config would work in
     notebooks only.
@@ -46,6 +49,7 @@ class TwoTowerTrainer(Trainer):
         self,
         examples: types.BaseChannel,
         transform_graph: types.BaseChannel,
+        candidates: types.BaseChannel,
         candidate_transform_graph: types.BaseChannel,
         custom_config: dict[str, Any],
         has_valid_split: bool = False,
@@ -55,6 +59,7 @@ class TwoTowerTrainer(Trainer):
         Args:
             examples: Transformed interactions, `standard_artifacts.Examples`.
             transform_graph: Of the interactions, `standard_artifacts.TransformGraph`.
+            candidates: Transformed candidates, `standard_artifacts.Examples`.
             candidate_transform_graph: Of the candidates.
             custom_config: What `trainer.run.run_fn` reads, and a fingerprint of its
                 code: an edit must not be answered from the cache.
@@ -63,6 +68,7 @@ class TwoTowerTrainer(Trainer):
         spec = TwoTowerTrainerSpec(
             examples=examples,
             transform_graph=transform_graph,
+            candidates=candidates,
             candidate_transform_graph=candidate_transform_graph,
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(

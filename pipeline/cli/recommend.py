@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_feature,
         required=True,
         metavar="FEATURE=VALUE",
-        help="a feature of the query, e.g. user_id=42; repeatable",
+        help="a feature of the query, e.g. user_id=42; repeatable, also with one "
+        "feature that takes several values, e.g. a history",
     )
     parser.add_argument(
         "-k", type=_positive, default=10, help="results (default: %(default)s)"
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Loads the model and prints its answer."""
-    query = dict(options.query)
+    query = _query(options.query)
     path = options.model or _newest_version(options.root, options.pipeline)
     from serving.model import Recommender
 
@@ -61,6 +62,14 @@ def execute(options: argparse.Namespace) -> int:
     if not found:
         print("no candidates are left")
     return 0
+
+
+def _query(given: list[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Gathers features; one that is given several times has a list of values."""
+    values: dict[str, list[str]] = {}
+    for name, value in given:
+        values.setdefault(name, []).append(value)
+    return {name: all_[0] if len(all_) == 1 else all_ for name, all_ in values.items()}
 
 
 def _positive(text: str) -> int:

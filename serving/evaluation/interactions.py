@@ -47,7 +47,22 @@ def read_table(patterns: list[str], specs: dict[str, tf.TensorSpec]) -> Table:
     batches = list(rows.as_numpy_iterator())
     if not batches:
         raise UserError(f"no interactions in {', '.join(patterns)}; the split is empty")
-    return Table({name: np.concatenate([b[name] for b in batches]) for name in specs})
+    return Table({name: _stack([batch[name] for batch in batches]) for name in specs})
+
+
+def _stack(parts: list[np.ndarray]) -> np.ndarray:
+    """Joins batches, [rows] or [rows, any], the latter padded with b"" to one width."""
+    if parts[0].ndim == 2:
+        width = max(part.shape[1] for part in parts)
+        parts = [_padded(part, width) for part in parts]
+    return np.concatenate(parts)
+
+
+def _padded(part: np.ndarray, width: int) -> np.ndarray:
+    missing = width - part.shape[1]
+    return (
+        np.pad(part, [(0, 0), (0, missing)], constant_values=b"") if missing else part
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +85,26 @@ def distinct_queries(table: Table, names: list[str]) -> Queries:
     A top-k answer depends on the query alone, so each is asked once however many
     interactions it has.
     """
-    codes = [np.unique(table.columns[name], return_inverse=True)[1] for name in names]
+    codes = [_codes(table.columns[name]) for name in names]
     _, first, of_row = np.unique(
         np.stack(codes, axis=1), axis=0, return_index=True, return_inverse=True
     )
     features = {name: table.columns[name][first] for name in names}
     return Queries(features, of_row.reshape(-1))
+
+
+def _codes(column: np.ndarray) -> np.ndarray:
+    """Numbers the distinct values of a column, or its distinct rows: int [rows]."""
+    if column.ndim == 2:
+        rows = (b"".join(map(_delimited, row)) for row in column)
+        column = np.fromiter(rows, object, len(column))
+    return np.unique(column, return_inverse=True)[1]
+
+
+def _delimited(value: object) -> bytes:
+    """Returns a value as bytes that no other sequence of values starts with."""
+    text = value if isinstance(value, bytes) else repr(value).encode()
+    return b"%d:%b" % (len(text), text)
 
 
 def positions(values: np.ndarray, vocabulary: Any) -> np.ndarray:

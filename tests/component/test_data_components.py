@@ -35,13 +35,13 @@ from tfx.types import (
     standard_component_specs,
 )
 
+from components import records
 from components.example_cleaner import component as cleaner_component
 from components.example_cleaner import executor as cleaner
 from components.example_validator import component as validator_component
 from components.example_validator import executor as validator
 from components.tfds_example_gen import component as gen_component
 from components.tfds_example_gen import executor as gen
-from components import records
 from components.tfds_example_gen import tfds_data
 from serving.errors import UserError
 from serving.process import child_environment
@@ -95,7 +95,7 @@ def generate(
 def read(examples: standard_artifacts.Examples) -> dict[str, list[bytes]]:
     """The records of each split, in order."""
     result: dict[str, list[bytes]] = {}
-    for file in cleaner.list_files(examples):
+    for file in records.list_files(examples):
         batches = records.read_batches(file.path)
         result.setdefault(file.split, []).extend(itertools.chain(*batches))
     return result
@@ -327,7 +327,7 @@ def test_files_are_the_same_in_every_run(cuts, tmp_path):
         generate(cuts["data_dir"], cuts["four"], RANDOM, tmp_path / run, arguments)
         for run, arguments in (("a", None), ("b", TWO_WORKERS))
     ]
-    assert [file.files for file in cleaner.list_files(runs[0])] == [4] * 8
+    assert [file.files for file in records.list_files(runs[0])] == [4] * 8
     assert read(runs[0]) == read(runs[1])
 
 

@@ -119,6 +119,7 @@ def save_towers(
     import tensorflow as tf
 
     from trainer.config import ModelConfig
+    from trainer.feature_config import IdFeature
     from trainer.towers import CandidateTower, QueryTower
 
     config = ModelConfig(embedding_dim=query_table.shape[1])
@@ -131,14 +132,18 @@ def save_towers(
 
     module = tf.Module()
     module.tables = [lookup(users), lookup(ids)]
-    module.query_tower = QueryTower(len(users), config, "query_tower")
-    module.candidate_tower = CandidateTower(len(ids), config, "candidate_tower")
+    module.query_tower = QueryTower(
+        {"user_id": IdFeature()}, {"user_id": len(users)}, config, "query_tower"
+    )
+    module.candidate_tower = CandidateTower(
+        {"movie_id": IdFeature()}, {"movie_id": len(ids)}, config, "candidate_tower"
+    )
     nobody = tf.constant([-1], tf.int64)
-    module.query_tower(nobody)
-    module.candidate_tower(nobody)
-    module.query_tower.embedding.set_weights([query_table])
-    module.candidate_tower.embedding.set_weights([candidate_table])
-    module.candidate_tower.bias.set_weights([bias[:, np.newaxis]])
+    module.query_tower({"user_id": nobody})
+    module.candidate_tower({"movie_id": nobody})
+    module.query_tower.encoders["user_id"].set_weights([query_table])
+    module.candidate_tower.encoders["movie_id"].set_weights([candidate_table])
+    module.candidate_tower.biases["movie_id"].set_weights([bias[:, np.newaxis]])
 
     def text(name: str) -> dict[str, tf.TensorSpec]:
         return {name: tf.TensorSpec([None], tf.string, name)}
@@ -146,12 +151,12 @@ def save_towers(
     @tf.function(input_signature=[text("user_id")], autograph=False)
     def embed_query(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         rows = module.tables[0].lookup(features["user_id"])
-        return {"embedding": module.query_tower(rows)}
+        return {"embedding": module.query_tower({"user_id": rows})}
 
     @tf.function(input_signature=[text("movie_id")], autograph=False)
     def embed_candidate(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         rows = module.tables[1].lookup(features["movie_id"])
-        return {"embedding": module.candidate_tower(rows)}
+        return {"embedding": module.candidate_tower({"movie_id": rows})}
 
     @tf.function(input_signature=[text("user_id")], autograph=False)
     def is_known_query(features: dict[str, tf.Tensor]) -> tf.Tensor:

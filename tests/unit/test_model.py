@@ -189,7 +189,7 @@ def test_recommendations_hold_no_padding(load, world: World):
     [
         ({"user_id": "3"}, 0, "k must be at least 1, got 0"),
         ({"user_id": "3"}, -4, "k must be at least 1, got -4"),
-        ({}, 1, "query feature 'user_id' is missing; the model takes user_id"),
+        ({}, 1, "the query has no features; the model takes user_id"),
         (
             {"user_id": "3", "user": "3"},
             1,
@@ -225,7 +225,8 @@ class NumericTowers(tf.Module):
 
     def embed_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         hour = tf.cast(features["hour"], tf.float32)
-        return tf.stack([features["age"], hour], axis=1)
+        missing = tf.math.is_nan(features["age"])
+        return tf.stack([tf.where(missing, -1.0, features["age"]), hour], axis=1)
 
     def embed_candidate(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.zeros([tf.size(features["movie_id"]), 2])
@@ -274,7 +275,8 @@ def test_numbers_are_read_from_text(numeric: Recommender):
             {"age": "1", "user_id": "2"},
             "unknown query feature 'user_id'; the model takes age, hour",
         ),
-        ({"age": "1"}, "query feature 'hour' is missing; the model takes age, hour"),
+        ({}, "the query has no features; the model takes age, hour"),
+        ({"age": ["1", "2"]}, "query feature 'age' takes one value, got 2"),
     ],
 )
 def test_a_number_that_is_none_is_told_in_a_sentence(query, sentence, numeric):
@@ -283,13 +285,18 @@ def test_a_number_that_is_none_is_told_in_a_sentence(query, sentence, numeric):
     assert str(caught.value) == sentence
 
 
-def test_an_example_without_a_number_is_read_as_zero(numeric: Recommender):
+def test_what_is_left_out_of_a_query_is_missing(numeric: Recommender):
+    assert [one["score"] for one in numeric.recommend({"hour": "5"})] == [5, -1]
+    assert [one["score"] for one in numeric.recommend({"age": "5"})] == [5, 0]
+
+
+def test_an_example_without_a_number_is_read_as_missing(numeric: Recommender):
     example = tf.train.Example()
     example.features.feature["hour"].int64_list.value.append(5)
     answer = numeric.signature_function("serving_examples")(
         examples=tf.constant([example.SerializeToString()])
     )
-    assert answer["score"].numpy().tolist() == [[5, 0]]
+    assert answer["score"].numpy().tolist() == [[5, -1]]
 
 
 # Damage

@@ -7,14 +7,16 @@ import pytest
 import tensorflow as tf
 
 from serving.errors import UserError
-from trainer.batches import Interactions, training_batches
+from trainer.batches import QUERY, Interactions, training_batches
 from trainer.config import ModelConfig, TrainingConfig
-from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
+from trainer.feature_config import load_features
+from trainer.features import CANDIDATE_INDEX
 from trainer.fit import VALID_ACCURACY, fit, make_optimizer
-from trainer.model import TwoTowerModel
+from trainer.model import Catalogue, TwoTowerModel
 from trainer.towers import CandidateTower, QueryTower
 
 QUERIES, CANDIDATES = 30, 20
+USER, ITEM = load_features({"user": "id"}), load_features({"item": "id"})
 
 
 def interactions(seed: int = 0, rows: int = 400) -> Interactions:
@@ -22,19 +24,45 @@ def interactions(seed: int = 0, rows: int = 400) -> Interactions:
     rng = np.random.default_rng(seed)
     query = rng.integers(0, QUERIES, rows)
     half = CANDIDATES // 2
-    return Interactions(query, rng.integers(0, half, rows) + half * (query % 2))
+    candidate = rng.integers(0, half, rows) + half * (query % 2)
+    return Interactions(users(query), candidate)
+
+
+def users(positions) -> dict[str, tf.Tensor]:
+    """Queries that are a user id alone."""
+    return {"user": tf.constant(positions, tf.int64)}
+
+
+def items(positions) -> dict[str, tf.Tensor]:
+    """Candidates that are an item id alone."""
+    return {"item": tf.constant(positions, tf.int64)}
+
+
+def user_of(data: Interactions) -> np.ndarray:
+    return data.query["user"].numpy()
+
+
+def query_tower(size: int, config: ModelConfig) -> QueryTower:
+    return QueryTower(USER, {"user": size}, config, "q")
+
+
+def candidate_tower(size: int, config: ModelConfig) -> CandidateTower:
+    return CandidateTower(ITEM, {"item": size}, config, "c")
 
 
 def model(config: ModelConfig, data: Interactions) -> TwoTowerModel:
     counts = np.bincount(data.candidate, minlength=CANDIDATES)
-    return TwoTowerModel(config, QUERIES, counts)
+    catalogue = Catalogue("item", ITEM, {}, counts)
+    return TwoTowerModel(
+        config, USER, {"user": QUERIES}, catalogue, {"item": CANDIDATES}
+    )
 
 
 def test_normalised_towers_have_length_one_and_a_bias_column():
     config = ModelConfig(embedding_dim=8, temperature=0.5)
-    query = QueryTower(QUERIES, config, "q")(tf.range(QUERIES, dtype=tf.int64)).numpy()
-    tower = CandidateTower(CANDIDATES, config, "c")
-    candidate = tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    query = query_tower(QUERIES, config)(users(range(QUERIES))).numpy()
+    tower = candidate_tower(CANDIDATES, config)
+    candidate = tower(items(range(CANDIDATES))).numpy()
     assert query.shape == (QUERIES, 9) and candidate.shape == (CANDIDATES, 9)
     np.testing.assert_allclose(np.linalg.norm(query[:, :8], axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(candidate[:, :8], axis=1), 1, rtol=1e-5)
@@ -43,13 +71,13 @@ def test_normalised_towers_have_length_one_and_a_bias_column():
 
 def test_the_score_over_temperature_is_cosine_over_temperature_plus_bias():
     config = ModelConfig(embedding_dim=4, temperature=0.3)
-    query = QueryTower(QUERIES, config, "q")
-    tower = CandidateTower(CANDIDATES, config, "c")
-    positions = tf.range(CANDIDATES, dtype=tf.int64)
+    query = query_tower(QUERIES, config)
+    tower = candidate_tower(CANDIDATES, config)
+    positions = items(range(CANDIDATES))
     tower(positions)
     bias = np.random.default_rng(1).normal(size=(CANDIDATES, 1)).astype(np.float32)
-    tower.bias.embeddings.assign(bias)
-    q, v = query(tf.constant([3], tf.int64)).numpy(), tower(positions).numpy()
+    tower.biases["item"].embedding.embeddings.assign(bias)
+    q, v = query(users([3])).numpy(), tower(positions).numpy()
     expected = q[:, :4] @ v[:, :4].T / 0.3 + bias.T
     np.testing.assert_allclose(q @ v.T / 0.3, expected, rtol=1e-4, atol=1e-5)
 
@@ -57,7 +85,7 @@ def test_the_score_over_temperature_is_cosine_over_temperature_plus_bias():
 @pytest.mark.parametrize("bias", [True, False])
 def test_an_unknown_query_scores_by_bias_alone(bias):
     config = ModelConfig(embedding_dim=4, temperature=0.3, candidate_bias=bias)
-    q = QueryTower(QUERIES, config, "q")(tf.constant([-1], tf.int64)).numpy()
+    q = query_tower(QUERIES, config)(users([-1])).numpy()
     assert (q[:, :4] == 0).all()
     assert q.shape == (1, 4 + bias)
     assert not bias or q[0, 4] == np.float32(0.3)
@@ -67,9 +95,11 @@ def test_plain_towers_are_just_their_tables():
     config = ModelConfig(
         embedding_dim=4, normalize=False, candidate_bias=False, initializer="uniform"
     )
-    tower = CandidateTower(CANDIDATES, config, "c")
-    embedded = tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
-    np.testing.assert_array_equal(embedded, tower.embedding.embeddings.numpy())
+    tower = candidate_tower(CANDIDATES, config)
+    embedded = tower(items(range(CANDIDATES))).numpy()
+    np.testing.assert_array_equal(
+        embedded, tower.encoders["item"].embedding.embeddings.numpy()
+    )
     assert np.abs(embedded).max() <= 0.05
 
 
@@ -81,12 +111,12 @@ def test_the_loss_is_the_corrected_softmax(logq, hits):
         embedding_dim=4, logq_correction=logq, remove_accidental_hits=hits
     )
     trained = model(config, data)
-    query, candidate = data.query[:16], data.candidate[:16]
+    query, candidate = user_of(data)[:16], data.candidate[:16]
     loss = trained.compute_loss(
-        {QUERY_INDEX: tf.constant(query), CANDIDATE_INDEX: tf.constant(candidate)}
+        {QUERY: users(query), CANDIDATE_INDEX: tf.constant(candidate)}
     )
-    q = trained.query_tower(tf.constant(query)).numpy().astype(float)
-    v = trained.candidate_tower(tf.constant(candidate)).numpy().astype(float)
+    q = trained.query_tower(users(query)).numpy().astype(float)
+    v = trained.candidate_tower(items(candidate)).numpy().astype(float)
     expected = 0.0
     share = np.bincount(data.candidate, minlength=CANDIDATES) / len(data)
     for row in range(16):
@@ -103,15 +133,15 @@ def test_the_loss_is_the_corrected_softmax(logq, hits):
 
 def test_a_candidate_never_seen_in_training_has_a_finite_loss():
     # It is nobody's positive there, but may be one in a batch all the same.
-    data = Interactions(np.array([0, 1, 2]), np.array([3, 3, 4]))
+    data = Interactions(users([0, 1, 2]), np.array([3, 3, 4]))
     config = ModelConfig(embedding_dim=4)
     trained = model(config, data)
     query, candidate = np.array([0, 1]), np.array([7, 3])
     loss = trained.compute_loss(
-        {QUERY_INDEX: tf.constant(query), CANDIDATE_INDEX: tf.constant(candidate)}
+        {QUERY: users(query), CANDIDATE_INDEX: tf.constant(candidate)}
     )
-    q = trained.query_tower(tf.constant(query)).numpy().astype(float)
-    v = trained.candidate_tower(tf.constant(candidate)).numpy().astype(float)
+    q = trained.query_tower(users(query)).numpy().astype(float)
+    v = trained.candidate_tower(items(candidate)).numpy().astype(float)
     # TFRS takes a probability for at least 1e-6.
     logits = q @ v.T / config.temperature - np.log([1e-6, 2 / 3])
     expected = -np.sum(np.diag(logits) - np.log(np.exp(logits).sum(axis=1)))
@@ -128,12 +158,20 @@ def test_the_tutorials_loss_is_the_plain_softmax():
         logq_correction=False,
     )
     trained = model(config, data)
-    query, candidate = data.query[:9], data.candidate[:9]
+    query, candidate = user_of(data)[:9], data.candidate[:9]
     loss = trained.compute_loss(
-        {QUERY_INDEX: tf.constant(query), CANDIDATE_INDEX: tf.constant(candidate)}
+        {QUERY: users(query), CANDIDATE_INDEX: tf.constant(candidate)}
     )
-    q = trained.query_tower.embedding.embeddings.numpy()[query].astype(float)
-    v = trained.candidate_tower.embedding.embeddings.numpy()[candidate].astype(float)
+    q = (
+        trained.query_tower.encoders["user"]
+        .embedding.embeddings.numpy()[query]
+        .astype(float)
+    )
+    v = (
+        trained.candidate_tower.encoders["item"]
+        .embedding.embeddings.numpy()[candidate]
+        .astype(float)
+    )
     logits = q @ v.T
     expected = -np.sum(np.diag(logits) - np.log(np.exp(logits).sum(axis=1)))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
@@ -141,16 +179,16 @@ def test_the_tutorials_loss_is_the_plain_softmax():
 
 def test_initial_embeddings_are_as_wide_as_the_config_says():
     config = ModelConfig(embedding_dim=64, normalize=False, candidate_bias=False)
-    tower = QueryTower(2000, config, "q")
-    embedded = tower(tf.range(2000, dtype=tf.int64)).numpy()
+    tower = query_tower(2000, config)
+    embedded = tower(users(range(2000))).numpy()
     assert embedded.shape == (2000, 64)
     assert embedded.std() == pytest.approx(1 / 8, rel=0.02)
 
 
 def test_a_batch_of_nobody_has_the_width_of_any_other():
     config = ModelConfig(embedding_dim=5)
-    for tower in (QueryTower(3, config, "q"), CandidateTower(3, config, "c")):
-        assert tower(tf.constant([], tf.int64)).shape == (0, 6)
+    assert query_tower(3, config)(users([])).shape == (0, 6)
+    assert candidate_tower(3, config)(items([])).shape == (0, 6)
 
 
 # Batches
@@ -159,7 +197,7 @@ def test_a_batch_of_nobody_has_the_width_of_any_other():
 def rows_of(batches: tf.data.Dataset) -> list[list[list[int]]]:
     """The rows of one epoch, batch by batch."""
     return [
-        np.stack([batch[QUERY_INDEX], batch[CANDIDATE_INDEX]], axis=1).tolist()
+        np.stack([batch[QUERY]["user"], batch[CANDIDATE_INDEX]], axis=1).tolist()
         for batch in batches.as_numpy_iterator()
     ]
 
@@ -168,7 +206,7 @@ def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     data = interactions(rows=100)
     batches = rows_of(training_batches(data, 32, seed=1))
     assert [len(batch) for batch in batches] == [32, 32, 32, 4]
-    rows = np.stack([data.query, data.candidate], axis=1).tolist()
+    rows = np.stack([user_of(data), data.candidate], axis=1).tolist()
     assert sorted(sum(batches, [])) == sorted(rows)
     assert [len(b) for b in rows_of(training_batches(data, 1000, seed=1))] == [100]
 
@@ -192,8 +230,8 @@ def test_every_epoch_has_its_own_order_and_a_seed_repeats_them():
 
 def accuracy_of_halves(trained: TwoTowerModel) -> float:
     """Share of queries whose best candidate is of their own half."""
-    q = trained.query_tower(tf.range(QUERIES, dtype=tf.int64)).numpy()
-    v = trained.candidate_tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    q = trained.query_tower(users(range(QUERIES))).numpy()
+    v = trained.candidate_tower(items(range(CANDIDATES))).numpy()
     best = (q @ v.T).argmax(axis=1)
     return float(((best >= CANDIDATES // 2) == np.arange(QUERIES) % 2).mean())
 
@@ -224,7 +262,9 @@ def test_training_learns_and_leaves_logs_and_weights(trained_folder):
 
 def test_a_seed_reproduces_and_another_does_not(tmp_path):
     weights = [
-        train(tmp_path, seed=seed, epochs=1)[0].query_tower.embedding.embeddings.numpy()
+        train(tmp_path, seed=seed, epochs=1)[0]
+        .query_tower.encoders["user"]
+        .embedding.embeddings.numpy()
         for seed in (1, 1, 2)
     ]
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5, atol=1e-6)
@@ -233,8 +273,8 @@ def test_a_seed_reproduces_and_another_does_not(tmp_path):
 
 def valid_accuracy(trained: TwoTowerModel, valid: Interactions) -> float:
     """Top-10 accuracy of the weights as they are now."""
-    q = trained.query_tower(tf.constant(valid.query)).numpy().astype(float)
-    v = trained.candidate_tower(tf.range(CANDIDATES, dtype=tf.int64)).numpy()
+    q = trained.query_tower(valid.query).numpy().astype(float)
+    v = trained.candidate_tower(items(range(CANDIDATES))).numpy()
     top = np.argsort(-(q @ v.T), axis=1)[:, :10]
     return float((top == valid.candidate[:, None]).any(axis=1).mean())
 
@@ -269,15 +309,15 @@ def test_a_valid_split_is_watched_without_stopping(tmp_path, capsys):
 def test_the_last_checkpoint_holds_the_trained_weights(trained_folder):
     trained, _, folder = trained_folder
     again = model(ModelConfig(embedding_dim=8), interactions())
-    everyone = tf.range(QUERIES, dtype=tf.int64)
+    everyone = users(range(QUERIES))
     again.query_tower(everyone)
-    again.candidate_tower(everyone[:CANDIDATES])
+    again.candidate_tower(items(range(CANDIDATES)))
     saved = again.load_weights(str(folder / "checkpoints" / "weights"))
     saved.expect_partial()  # the optimizer's state is not asked for here
     np.testing.assert_array_equal(
         again.query_tower(everyone), trained.query_tower(everyone)
     )
-    positions = tf.range(CANDIDATES, dtype=tf.int64)
+    positions = items(range(CANDIDATES))
     np.testing.assert_array_equal(
         again.candidate_tower(positions), trained.candidate_tower(positions)
     )
@@ -318,8 +358,8 @@ def test_a_loss_that_is_no_number_is_told(tmp_path):
 
 
 def test_an_unknown_candidate_has_neither_embedding_nor_anothers_bias():
-    tower = CandidateTower(CANDIDATES, ModelConfig(embedding_dim=4), "c")
-    tower(tf.constant([0], tf.int64))
-    tower.bias.embeddings.assign(tf.ones((CANDIDATES, 1)))
-    embedded = tower(tf.constant([-1, 0], tf.int64)).numpy()
+    tower = candidate_tower(CANDIDATES, ModelConfig(embedding_dim=4))
+    tower(items([0]))
+    tower.biases["item"].embedding.embeddings.assign(tf.ones((CANDIDATES, 1)))
+    embedded = tower(items([-1, 0])).numpy()
     assert (embedded[0] == 0).all() and embedded[1, 4] == 1

@@ -1,0 +1,354 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Turns the values of any source into features of tf.Examples, of declared types."""
+
+import datetime
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.columns import Column, Kind
+
+UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Units that a column of whole-number timestamps may be in."""
+
+_MISSING = frozenset(["", "na", "n/a", "nan", "null", "none", "\\n"])
+"""Texts that stand for no value, in lower case."""
+
+_ZONE_OF_NAIVE = datetime.timezone.utc
+
+
+class BadValue(ValueError):
+    """A value that its column cannot hold."""
+
+    def __init__(self, row: int, column: str, problem: str):
+        """Remembers where it stands.
+
+        Args:
+            row: Its row in the batch, from 0.
+            column: Name of the column.
+            problem: What is wrong, and the mend.
+        """
+        super().__init__(problem)
+        self.row, self.column, self.problem = row, column, problem
+
+
+def convert(
+    arrays: Mapping[str, pa.Array], columns: Sequence[Column]
+) -> pa.RecordBatch:
+    """Converts a batch of rows.
+
+    Args:
+        arrays: Values of each column, all of the same length and of any type that
+            makes sense for the column's kind.
+        columns: What to make of them.
+
+    Returns:
+        A batch with one large_list array a column: of large_binary, int64 or float32.
+        A row without a value has null.
+
+    Raises:
+        BadValue: A value cannot be converted, or a required one is missing.
+    """
+    converted = {}
+    for column in columns:
+        array = arrays[column.name]
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if pa.types.is_null(array.type):
+            array = array.cast(pa.large_string())
+        result = _CONVERTERS[column.kind](array, column)
+        if column.required and result.null_count:
+            row = int(np.argmin(result.is_valid().to_numpy(zero_copy_only=False)))
+            raise BadValue(
+                row, column.name, "has no value: fill it in or remove the row"
+            )
+        converted[column.name] = result
+    return pa.RecordBatch.from_pydict(converted)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        )
+    )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_list,
+            pa.types.is_large_list,
+            pa.types.is_fixed_size_list,
+        )
+    )
+
+
+def _as_text(array: pa.Array, name: str) -> pa.Array:
+    """Returns strings; whole numbers as their digits, blank and missing ones null."""
+    kind = array.type
+    if pa.types.is_floating(kind):
+        # What a table of whole numbers with gaps becomes in pandas.
+        values = array.to_numpy(zero_copy_only=False)
+        broken = np.flatnonzero(~np.isnan(values) & (values != np.floor(values)))
+        if len(broken):
+            raise BadValue(
+                int(broken[0]),
+                name,
+                f"holds {values[broken[0]]:g}, but ids and categories are text or "
+                "whole numbers: declare it as a number or mend the value",
+            )
+        whole = [None if math.isnan(value) else int(value) for value in values]
+        array = pa.array(whole, pa.int64())
+    elif pa.types.is_decimal(kind):
+        array = pa.array([None if v is None else f"{v:f}" for v in array.to_pylist()])
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        array = _decode(array, name)
+    text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.large_string()), text)
+
+
+def _decode(array: pa.Array, name: str) -> pa.Array:
+    """Reads bytes as UTF-8."""
+    try:
+        return array.cast(pa.large_binary()).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        row = _first(array.to_pylist(), lambda value: value.decode("utf-8"))
+        raise BadValue(
+            row, name, "is not UTF-8 text: say the file's encoding or save it as UTF-8"
+        ) from None
+
+
+def _first(values: Sequence[Any], read: Callable[[Any], object]) -> int:
+    """Returns the position of the first value that can't be read."""
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        try:
+            read(value)
+        except ValueError:
+            return row
+    raise AssertionError("every value can be read")
+
+
+def _singles(array: pa.Array, column: Column) -> pa.Array:
+    """Returns a column whose rows may be lists of one value as these values."""
+    if not _is_list(array.type):
+        return array
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(
+        zero_copy_only=False
+    )
+    if (lengths > 1).any():
+        row = int(np.argmax(lengths > 1))
+        raise BadValue(
+            row,
+            column.name,
+            f"holds {lengths[row]} values where one is wanted: declare it as "
+            "categories or mend the row",
+        )
+    at = np.cumsum(lengths) - 1
+    return array.flatten().take(pa.array(at, mask=lengths == 0))
+
+
+def _lists(values: pa.Array, lengths: np.ndarray) -> pa.Array:
+    """Puts flat values into a large_list array; a row of length 0 is null."""
+    ends = np.cumsum(lengths)
+    starts = pa.array(np.concatenate([[0], ends]), pa.int64())
+    lists = pa.LargeListArray.from_arrays(starts, values)
+    if (lengths > 0).all():
+        return lists
+    return pc.if_else(
+        pa.array(lengths > 0), lists, pa.scalar(None, pa.large_list(values.type))
+    )
+
+
+def _one_each(values: pa.Array) -> pa.Array:
+    """Puts each value into a list of its own; null stays null."""
+    present = values.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
+    return _lists(values.drop_null(), present)
+
+
+def _convert_text(array: pa.Array, column: Column) -> pa.Array:
+    texts = _as_text(_singles(array, column), column.name)
+    return _one_each(texts.cast(pa.large_binary()))
+
+
+def _convert_texts(array: pa.Array, column: Column) -> pa.Array:
+    if not _is_list(array.type):
+        texts = _as_text(array, column.name)
+        if column.separator is None:
+            return _one_each(texts.cast(pa.large_binary()))
+        array = pc.split_pattern(texts, pattern=column.separator)
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    try:
+        values = _as_text(array.flatten(), column.name)
+    except BadValue as bad:
+        raise BadValue(int(rows[bad.row]), column.name, bad.problem) from None
+    present = values.is_valid().to_numpy(zero_copy_only=False)
+    counts = np.bincount(rows[present], minlength=len(counts))
+    return _lists(values.drop_null().cast(pa.large_binary()), counts)
+
+
+def _numbers(array: pa.Array, column: Column) -> pa.Array:
+    """Returns float64 values, null where missing or not a number."""
+    if _is_text(array.type):
+        array = _parse_each(
+            array, column, float, "is no number: mend it, or declare another type"
+        )
+    try:
+        numbers = array.cast(pa.float64(), safe=False)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        raise BadValue(
+            0,
+            column.name,
+            f"holds {array.type} where numbers are wanted: declare another type",
+        ) from None
+    values = numbers.to_numpy(zero_copy_only=False)
+    if np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values)))
+        raise BadValue(row, column.name, "is infinite: mend the value")
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _parse_each(
+    array: pa.Array, column: Column, parse: Callable[[str], Any], problem: str
+) -> pa.Array:
+    """Parses texts one by one; missing ones become null."""
+    parsed: list[Any] = []
+    for row, text in enumerate(_as_text(array, column.name).to_pylist()):
+        if text is None or text.lower() in _MISSING:
+            parsed.append(None)
+            continue
+        try:
+            parsed.append(parse(text))
+        except ValueError:
+            raise BadValue(
+                row, column.name, f"holds {text!r}, which {problem}"
+            ) from None
+    return pa.array(parsed, pa.float64() if parse is float else pa.int64())
+
+
+def _convert_number(array: pa.Array, column: Column) -> pa.Array:
+    numbers = _numbers(_singles(array, column), column)
+    return _one_each(numbers.cast(pa.float32()))
+
+
+def _convert_timestamp(array: pa.Array, column: Column) -> pa.Array:
+    array = _singles(array, column)
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.timestamp("s"))
+    if pa.types.is_timestamp(array.type):
+        units = array.cast(pa.int64())
+        return _one_each(_seconds(units, UNITS_PER_SECOND[array.type.unit]))
+    if _is_text(array.type):
+        problem = "is no time: give ISO 8601, a whole number, or say the time_format"
+        seconds = _parse_each(
+            array, column, lambda text: _read_time(text, column), problem
+        )
+        return _one_each(seconds)
+    whole = array
+    if not pa.types.is_integer(array.type):
+        whole = pc.floor(_numbers(array, column)).cast(pa.int64())
+    return _one_each(_seconds(whole.cast(pa.int64()), UNITS_PER_SECOND[column.unit]))
+
+
+def _seconds(units: pa.Array, per_second: int) -> pa.Array:
+    """Rounds down to seconds, before 1970 too."""
+    if per_second == 1:
+        return units
+    present = units.is_valid().to_numpy(zero_copy_only=False)
+    values = pc.fill_null(units, 0).to_numpy() // per_second
+    return pa.array(values, pa.int64(), mask=~present)
+
+
+def _read_time(text: str, column: Column) -> int:
+    """Returns the seconds since 1970 of a time as text; UTC where it names no zone."""
+    if column.time_format:
+        moment = datetime.datetime.strptime(text, column.time_format)
+    elif text.lstrip("-").isdigit():
+        return int(text) // UNITS_PER_SECOND[column.unit]
+    else:
+        # Python 3.10 reads neither Z nor fractions of other than 3 or 6 digits.
+        head, dot, tail = text.replace("Z", "+00:00").partition(".")
+        digits = len(tail) - len(tail.lstrip("0123456789"))
+        moment = datetime.datetime.fromisoformat(head + (tail[digits:] if dot else ""))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=_ZONE_OF_NAIVE)
+    return math.floor(moment.timestamp())
+
+
+def _convert_vector(array: pa.Array, column: Column) -> pa.Array:
+    if _is_text(array.type):
+        array = _parse_vectors(array, column)
+    if not _is_list(array.type):
+        raise BadValue(
+            0,
+            column.name,
+            f"holds {array.type} where lists of numbers are wanted: declare another "
+            "type",
+        )
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    wrong = (counts != column.dimensions) & (counts != 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise BadValue(
+            row,
+            column.name,
+            f"has {counts[row]} numbers, but its dimensions are {column.dimensions}: "
+            "mend the row or the config",
+        )
+    try:
+        values = _numbers(array.flatten(), column)
+    except BadValue as bad:
+        rows = np.repeat(np.arange(len(counts)), counts)
+        raise BadValue(int(rows[bad.row]), column.name, bad.problem) from None
+    if values.null_count:
+        rows = np.repeat(np.arange(len(counts)), counts)
+        at = int(np.argmin(values.is_valid().to_numpy(zero_copy_only=False)))
+        raise BadValue(
+            int(rows[at]), column.name, "lacks one of its numbers: mend the row"
+        )
+    return _lists(values.cast(pa.float32()), counts)
+
+
+def _parse_vectors(array: pa.Array, column: Column) -> pa.Array:
+    """Reads texts such as "0.1,0.2" or "[0.1, 0.2]" as lists of numbers."""
+    separator = column.separator or ","
+    parsed: list[list[float] | None] = []
+    for row, text in enumerate(_as_text(array, column.name).to_pylist()):
+        try:
+            parsed.append(
+                None
+                if text is None
+                else [float(part) for part in text.strip("[] ").split(separator)]
+            )
+        except ValueError:
+            raise BadValue(
+                row,
+                column.name,
+                f"holds {text[:40]!r}, which are no numbers between {separator!r}: "
+                "mend the row or say the separator",
+            ) from None
+    return pa.array(parsed, pa.large_list(pa.float64()))
+
+
+_CONVERTERS: dict[Kind, Callable[[pa.Array, Column], pa.Array]] = {
+    Kind.TEXT: _convert_text,
+    Kind.TEXTS: _convert_texts,
+    Kind.NUMBER: _convert_number,
+    Kind.TIMESTAMP: _convert_timestamp,
+    Kind.VECTOR: _convert_vector,
+}
