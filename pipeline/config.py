@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     model_validator,
 )
@@ -71,9 +72,12 @@ class _FractionSplit(_Strict):
 
 
 class RandomSplit(_FractionSplit):
-    """By a seeded hash of query id, candidate id and time: no order plays a part."""
+    """By a seeded hash: no order plays a part."""
 
     method: Literal["random"]
+    by: Literal["interaction", "query"] = "interaction"
+    """Hash query id, candidate id and time, or the query id alone: then whole queries,
+    such as sessions, are held out."""
     seed: int = 42
     """Another seed is another split."""
 
@@ -107,6 +111,38 @@ class ShuffleSplit(_Strict):
 Split = Annotated[RandomSplit | TimeSplit | ShuffleSplit, Field(discriminator="method")]
 
 
+class SignalConfig(_Strict):
+    """Which interactions count, and how much; by default all alike."""
+
+    value: Text | None = None
+    """The column with a rating or a count."""
+    min_value: float | None = None
+    """Interactions with a smaller value, or none, are left out."""
+    scale: Literal["none", "linear", "log"] = "none"
+    """How the value weighs in the loss: not, as it is, or as log(1 + value)."""
+    event: Text | None = None
+    """The column with the type of the interaction."""
+    event_weights: dict[Text, PositiveFloat] = {}
+    """What each type weighs in the loss; interactions of other types are left out."""
+    deduplicate: Literal["none", "first", "last", "sum"] = "none"
+    """Of several interactions of a query with a candidate keep all, the first, the
+    last, or one with all their weight."""
+    min_query_interactions: PositiveInt = 1
+    """Queries with fewer are left out."""
+    min_candidate_interactions: PositiveInt = 1
+    """Candidates with fewer are left out of the interactions."""
+    half_life_days: PositiveFloat | None = None
+    """Age at which an interaction weighs half in the loss; needs a timestamp."""
+
+    @model_validator(mode="after")
+    def _columns_are_named(self) -> "SignalConfig":
+        if not self.value and (self.min_value is not None or self.scale != "none"):
+            raise ValueError("min_value and scale need a value; name its column")
+        if bool(self.event) != bool(self.event_weights):
+            raise ValueError("event and event_weights go together; give both or none")
+        return self
+
+
 class InteractionsConfig(_Strict):
     """The log of who chose what, when."""
 
@@ -126,6 +162,8 @@ class InteractionsConfig(_Strict):
     """What else is known of the query, by column; requests carry it."""
     learn_id: bool = True
     """Learn an embedding for each query id; false: tell queries by features alone."""
+    signal: SignalConfig = SignalConfig()
+    """Which interactions count, and how much."""
     split: Split = RandomSplit(method="random")
     """How it is parted into train, eval and, if wanted, valid."""
     schema_file: str | None = Field(default=None, alias="schema")
@@ -148,6 +186,14 @@ class InteractionsConfig(_Strict):
             raise ValueError(
                 "split.method shuffle goes by the order of a TFDS dataset; choose "
                 "random or time for this source"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_there(self) -> "InteractionsConfig":
+        if self.signal.half_life_days and not self.timestamp:
+            raise ValueError(
+                "signal.half_life_days needs a timestamp; name the column that holds it"
             )
         return self
 
@@ -224,6 +270,10 @@ def columns_of(config: "InteractionsConfig | CandidatesConfig") -> list[Column]:
                     time_format=config.timestamp_format,
                 )
             )
+        if config.signal.value:
+            wanted.append(Column(config.signal.value, Kind.NUMBER))
+        if config.signal.event:
+            wanted.append(Column(config.signal.event, Kind.TEXT))
     elif config.title:
         wanted.append(Column(config.title, Kind.TEXT))
     for name, feature in config.features.items():

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graph: a config in, a TFX pipeline out, nothing touched on the way."""
 
+import hashlib
 from typing import Any, TypeVar
 
 from ml_metadata.proto import metadata_store_pb2
@@ -11,9 +12,9 @@ from tfx.components import (
     StatisticsGen,
     Transform,
 )
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.io import fileio
 from tfx.extensions.google_cloud_big_query.example_gen.component import (
     BigQueryExampleGen,
 )
@@ -30,6 +31,8 @@ from components.example_validator.component import StrictExampleValidator
 from components.file_example_gen.component import FileExampleGen
 from components.file_example_gen.files import split_pattern
 from components.index_evaluator.component import IndexEvaluator
+from components.interaction_preparer.component import InteractionPreparer
+from components.interaction_preparer.preparation import WEIGHT_FEATURE, Preparation
 from components.pusher.component import AtomicPusher
 from components.resolver import LatestOtherBlessedModelStrategy
 from components.scann_indexer.component import ScannIndexer
@@ -155,10 +158,19 @@ class _Nodes:
                 ),
             )
         )
-        return (
-            cleaner.outputs["cleaned_interactions"],
-            cleaner.outputs["cleaned_candidates"],
-        )
+        interactions = cleaner.outputs["cleaned_interactions"]
+        preparation = _preparation(config.interactions)
+        if preparation.is_needed:
+            interactions = self._add(
+                InteractionPreparer(
+                    interactions=interactions,
+                    preparation=preparation,
+                    fingerprint=fingerprint(
+                        "components.interaction_preparer", *_DATA_CODE
+                    ),
+                )
+            ).outputs["prepared_interactions"]
+        return interactions, cleaner.outputs["cleaned_candidates"]
 
     def _example_gen(
         self, name: str, config: InteractionsConfig | CandidatesConfig, split: dict
@@ -203,15 +215,19 @@ class _Nodes:
         statistics = self._add(
             StatisticsGen(examples=examples), f"StatisticsGen.{name}"
         ).outputs["statistics"]
-        if config.schema_file:
-            schema_gen = ImportSchemaGen(schema_file=config.schema_file)
-        else:
-            schema_gen = DeclaredSchemaGen(
+        derived = []
+        if isinstance(config, InteractionsConfig):
+            derived = _derived(_preparation(config))
+        schema = self._add(
+            DeclaredSchemaGen(
                 statistics=statistics,
                 columns=columns_of(config),
-                fingerprint=fingerprint(*_DATA_CODE),
-            )
-        schema = self._add(schema_gen, f"SchemaGen.{name}").outputs["schema"]
+                derived=derived,
+                schema_file=config.schema_file,
+                fingerprint=fingerprint(*_DATA_CODE) + _digest(config.schema_file),
+            ),
+            f"SchemaGen.{name}",
+        ).outputs["schema"]
         validator = self._add(
             StrictExampleValidator(
                 statistics=statistics,
@@ -261,11 +277,14 @@ class _Nodes:
         catalogue_id = config.catalogue.candidate_id
         query_features = dump_features(config.interactions.all_features)
         candidate_features = dump_features(config.catalogue.all_features)
+        has_weight = _preparation(config.interactions).has_weight
+        weight = WEIGHT_FEATURE if has_weight else None
         query_side = self._transform(
             INTERACTIONS,
             interactions,
             candidate_id=ids["candidate_id"],
             features=query_features,
+            weight=weight,
         )
         candidate_side = self._transform(
             CANDIDATES,
@@ -283,6 +302,7 @@ class _Nodes:
                 custom_config={
                     **ids,
                     "catalogue_id": catalogue_id,
+                    "weight": weight,
                     "query_features": query_features,
                     "candidate_features": candidate_features,
                     "model": config.model.model_dump(),
@@ -387,10 +407,48 @@ def _split(config: InteractionsConfig) -> dict:
     split = config.split.model_dump()
     if config.split.method == "random":
         keys = [config.query_id, config.candidate_id, config.timestamp]
+        if split.pop("by") == "query":
+            keys = [config.query_id]
         split["keys"] = [key for key in keys if key]
     if config.split.method == "time":
         split["timestamp"] = config.timestamp
     return split
+
+
+def _preparation(config: InteractionsConfig) -> Preparation:
+    """Returns what is to be done with the interactions after the cleaning."""
+    # Whole queries, or later interactions, are held out: nothing of training would be
+    # left to ask with.
+    held_out_together = (
+        config.split.method == "time" or getattr(config.split, "by", "") == "query"
+    )
+    return Preparation(
+        query_id=config.query_id,
+        candidate_id=config.candidate_id,
+        timestamp=config.timestamp,
+        **config.signal.model_dump(),
+        histories={
+            name: feature.length
+            for name, feature in config.features.items()
+            if feature.type == "history"
+        },
+        history_of_all_splits=held_out_together,
+    )
+
+
+def _derived(preparation: Preparation) -> list[Column]:
+    """Returns the features that the preparation adds."""
+    columns = [Column(name, Kind.TEXTS) for name in preparation.histories]
+    if preparation.has_weight:
+        columns.append(Column(WEIGHT_FEATURE, Kind.NUMBER))
+    return columns
+
+
+def _digest(schema_file: str | None) -> str:
+    """Returns a hash of a written schema, so that an edit is not taken from cache."""
+    if not schema_file:
+        return ""
+    return hashlib.sha256(fileio.open(schema_file, "rb").read()).hexdigest()[:16]
 
 
 def _with_slices(columns: list[Column], slices: list[str]) -> list[Column]:

@@ -96,6 +96,7 @@ def read_interactions(
     features: Features,
     candidate_id: str,
     candidates: CandidateLookup,
+    weight: str | None,
 ) -> Interactions:
     """Reads one split of transformed interactions.
 
@@ -105,14 +106,17 @@ def read_interactions(
       features: Of the query.
       candidate_id: Name of the candidate id feature.
       candidates: The catalogue's positions.
+      weight: Name of the feature with what an interaction counts, or None.
 
     Returns:
-      The interactions, in the order of the sorted shard names.
+      The interactions, in the order of the sorted shard names, their weights scaled
+      to a mean of 1.
 
     Raises:
       UserError: The split is empty, or a row names no candidate of the catalogue.
     """
-    columns = _read(patterns, graph, [*features, candidate_id])
+    names = [*features, candidate_id, *([weight] if weight else [])]
+    columns = _read(patterns, graph, names)
     if not columns:
         raise UserError(f"no interactions in {', '.join(patterns)}; the split is empty")
     candidate = candidates(columns.pop(candidate_id)).numpy()
@@ -124,7 +128,11 @@ def read_interactions(
     for name, feature in features.items():
         if feature.type == "history":
             columns[name] = candidates(columns[name])
-    return Interactions(columns, candidate)
+    if not weight:
+        return Interactions(columns, candidate)
+    weights = columns.pop(weight).numpy().reshape(-1)
+    # So that a weight says how interactions compare, and not how fast to learn.
+    return Interactions(columns, candidate, weights / max(weights.mean(), 1e-12))
 
 
 def read_catalogue(

@@ -42,19 +42,21 @@ def preprocess_interactions(
 
     Args:
       inputs: Raw features, each [batch, 1] or sparse.
-      custom_config: `candidate_id`, the name of that feature, and `features`, from
-        `trainer.feature_config.dump_features`.
+      custom_config: `candidate_id`, the name of that feature, `features`, from
+        `trainer.feature_config.dump_features`, and `weight`, the feature that says
+        what an interaction counts, or None.
 
     Returns:
-      The features by name, and the candidate id, a string [batch, 1]: its position is
-      looked up in the catalogue, which this source does not know.
+      The features by name, the weight, and the candidate id, a string [batch, 1]: its
+      position is looked up in the catalogue, which this source does not know.
     """
     candidate = _dense(inputs[custom_config["candidate_id"]], "")
     tft.vocabulary(candidate, vocab_filename=CANDIDATE_FREQUENCY, store_frequency=True)
-    return {
-        **_features(inputs, load_features(custom_config["features"])),
-        custom_config["candidate_id"]: candidate,
-    }
+    outputs = _features(inputs, load_features(custom_config["features"]))
+    outputs[custom_config["candidate_id"]] = candidate
+    if weight := custom_config["weight"]:
+        outputs[weight] = _dense(inputs[weight], 1.0)
+    return outputs
 
 
 def preprocess_candidates(

@@ -35,8 +35,9 @@ def run_fn(fn_args: FnArgs) -> None:
         transformed interactions, its `candidate_files` transformed candidates;
         `transform_graph_path` and its `candidate_transform_graph` the two transform
         graphs. The custom config also holds `query_id`, `candidate_id` (in the
-        interactions), `catalogue_id` (in the candidates), `query_features`,
-        `candidate_features`, `model` and `training`, as their modules read them.
+        interactions), `catalogue_id` (in the candidates), `weight` (a feature of the
+        interactions, or None), `query_features`, `candidate_features`, `model` and
+        `training`, as their modules read them.
     """
     config = fn_args.custom_config
     training = TrainingConfig(**config["training"])
@@ -49,7 +50,12 @@ def run_fn(fn_args: FnArgs) -> None:
 
     def read(files: list[str]) -> Interactions:
         return data.read_interactions(
-            files, query_graph, query_features, config["candidate_id"], candidates
+            files,
+            query_graph,
+            query_features,
+            config["candidate_id"],
+            candidates,
+            config["weight"],
         )
 
     train = read(fn_args.train_files)

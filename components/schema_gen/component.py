@@ -20,6 +20,8 @@ class DeclaredSchemaGenSpec(standard_component_specs.SchemaGenSpec):
     PARAMETERS = {
         **standard_component_specs.SchemaGenSpec.PARAMETERS,
         executor.COLUMNS_KEY: component_spec.ExecutionParameter(type=str),
+        executor.DERIVED_KEY: component_spec.ExecutionParameter(type=str),
+        executor.SCHEMA_FILE_KEY: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
 
@@ -30,7 +32,7 @@ class DeclaredSchemaGen(SchemaGen):
     What is inferred from statistics depends on the rows that happen to be there: a
     feature that no row lacks today is required, and a value that is new tomorrow an
     anomaly. A declared column has the type of its declaration, any values, and is
-    required if it is an id or the timestamp.
+    required if it is an id or the timestamp. A written schema wins over both.
 
     Component `outputs` contains:
      - `schema`: Channel of type `standard_artifacts.Schema`.
@@ -43,20 +45,27 @@ class DeclaredSchemaGen(SchemaGen):
         self,
         statistics: types.BaseChannel,
         columns: Sequence[Column],
+        derived: Sequence[Column] = (),
+        schema_file: str | None = None,
         fingerprint: str = "",
     ) -> None:
         """Constructs a DeclaredSchemaGen component.
 
         Args:
             statistics: Channel of type `standard_artifacts.ExampleStatistics`.
-            columns: What is declared.
-            fingerprint: Of the code behind this component.
+            columns: What is declared of the source.
+            derived: Features that later components add to the examples.
+            schema_file: A written schema (.pbtxt), to which only the derived features
+                are added; None: it is inferred and declared.
+            fingerprint: Of the code behind this component and of the written schema.
         """
         spec = DeclaredSchemaGenSpec(
             statistics=statistics,
             infer_feature_shape=1,
             exclude_splits=json_utils.dumps([]),
             columns=dump_columns(columns),
+            derived=dump_columns(derived),
+            schema_file=schema_file or "",
             fingerprint=fingerprint,
             schema=types.Channel(type=standard_artifacts.Schema),
         )

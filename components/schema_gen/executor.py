@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.schema_gen import executor
@@ -13,8 +14,11 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
 from components.columns import Column, Kind, load_columns
+from serving.errors import UserError
 
 COLUMNS_KEY = "columns"
+DERIVED_KEY = "derived"
+SCHEMA_FILE_KEY = "schema_file"
 FINGERPRINT_KEY = "fingerprint"
 
 _TYPES = {
@@ -40,18 +44,37 @@ class Executor(executor.Executor):
         Args:
             input_dict: `statistics`, as for the standard executor.
             output_dict: `schema`, as for the standard executor.
-            exec_properties: Those of the standard executor and `columns`, JSON.
+            exec_properties: Those of the standard executor, `columns` and `derived` as
+                JSON, and `schema_file`, the written schema or "".
+
+        Raises:
+            UserError: The written schema can't be read.
         """
-        super().Do(input_dict, output_dict, exec_properties)
+        derived = load_columns(exec_properties[DERIVED_KEY])
         path = os.path.join(
             artifact_utils.get_single_uri(
                 output_dict[standard_component_specs.SCHEMA_KEY]
             ),
             executor.DEFAULT_FILE_NAME,
         )
-        inferred = io_utils.parse_pbtxt_file(path, schema_pb2.Schema())
-        declared = declare(inferred, load_columns(exec_properties[COLUMNS_KEY]))
-        io_utils.write_pbtxt_file(path, declared)
+        if exec_properties[SCHEMA_FILE_KEY]:
+            schema = _read(exec_properties[SCHEMA_FILE_KEY])
+            known = {feature.name for feature in schema.feature}
+            columns = [column for column in derived if column.name not in known]
+        else:
+            super().Do(input_dict, output_dict, exec_properties)
+            schema = _read(path)
+            columns = [*load_columns(exec_properties[COLUMNS_KEY]), *derived]
+        io_utils.write_pbtxt_file(path, declare(schema, columns))
+
+
+def _read(path: str) -> schema_pb2.Schema:
+    try:
+        return io_utils.parse_pbtxt_file(path, schema_pb2.Schema())
+    except text_format.ParseError as error:
+        raise UserError(
+            f"{path} is no schema ({error}): write it as TFX's schema.pbtxt"
+        ) from None
 
 
 def declare(schema: schema_pb2.Schema, columns: Iterable[Column]) -> schema_pb2.Schema:

@@ -20,8 +20,8 @@ UPSTREAM = {
     "ExampleGen.interactions": set(),
     "StatisticsGen.candidates": {"ExampleGen.candidates"},
     "StatisticsGen.interactions": {"ExampleGen.interactions"},
-    "SchemaGen.candidates": set(),
-    "SchemaGen.interactions": set(),
+    "SchemaGen.candidates": {"StatisticsGen.candidates"},
+    "SchemaGen.interactions": {"StatisticsGen.interactions"},
     "ExampleValidator.candidates": {"StatisticsGen.candidates", "SchemaGen.candidates"},
     "ExampleValidator.interactions": {
         "StatisticsGen.interactions",

@@ -28,14 +28,18 @@ from serving.index_config import IndexConfig
 from serving.model import Recommender
 from serving.towers import Towers
 from trainer import data
+from trainer.batches import Interactions
 from trainer.config import ModelConfig
-from trainer.export import TwoTowers
-from trainer.features import CANDIDATE_INDEX, QUERY_INDEX
-from trainer.model import TwoTowerModel
+from trainer.export import Side, TwoTowers
+from trainer.feature_config import dump_features, load_features
+from trainer.features import CANDIDATE_INDEX, vocabulary_name
+from trainer.model import Catalogue, TwoTowerModel
 from trainer.preprocessing import preprocess_candidates, preprocess_interactions
 from trainer.run import run_fn
 
 IDS = {"query_id": "user_id", "candidate_id": "movie_id"}
+USER, MOVIE = load_features({"user_id": "id"}), load_features({"movie_id": "id"})
+QUERY_IDS = vocabulary_name("user_id")
 # Ids that something on the way might strip, split or take for a number.
 MOVIES = ["007", "7", " lead", "trail ", "two words", "東京", "x,y", "1e3", "unseen"]
 USERS = ["1", "01", "user two", "élan", "🎬", "5.0"]
@@ -144,13 +148,30 @@ class Transformed:
     def lookup(self) -> data.CandidateLookup:
         return data.CandidateLookup(self.candidate_graph)
 
+    @property
+    def users(self) -> int:
+        sizes = data.vocabulary_sizes(self.query_graph, USER, self.lookup)
+        return sizes["user_id"]
+
+    def read(self, pattern: str) -> Interactions:
+        return data.read_interactions(
+            [pattern], self.query_graph, USER, "movie_id", self.lookup, None
+        )
+
 
 def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
     splits = {"train": train, "valid": VALID, "orphans": [("1", ORPHAN), TRAIN[0]]}
     return Transformed(
         transform(
             folder / "interactions",
-            functools.partial(preprocess_interactions, custom_config=IDS),
+            functools.partial(
+                preprocess_interactions,
+                custom_config={
+                    "candidate_id": "movie_id",
+                    "features": dump_features(USER),
+                    "weight": None,
+                },
+            ),
             {
                 name: [{"user_id": u, "movie_id": m} for u, m in rows]
                 for name, rows in splits.items()
@@ -160,7 +181,11 @@ def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
         transform(
             folder / "candidates",
             functools.partial(
-                preprocess_candidates, custom_config={"candidate_id": "movie_id"}
+                preprocess_candidates,
+                custom_config={
+                    "candidate_id": "movie_id",
+                    "features": dump_features(MOVIE),
+                },
             ),
             {
                 "train": [
@@ -196,9 +221,9 @@ def vocabulary(graph: tft.TFTransformOutput, name: str) -> list[str]:
 
 
 def test_query_ids_come_from_the_training_split_alone(any_shape: Transformed):
-    found = vocabulary(any_shape.query_graph, "query_ids")
+    found = vocabulary(any_shape.query_graph, QUERY_IDS)
     assert sorted(found) == sorted({user for user, _ in TRAIN})
-    assert data.query_count(any_shape.query_graph) == len(USERS)
+    assert any_shape.users == len(USERS)
 
 
 def test_candidate_ids_come_from_the_catalogue(any_shape: Transformed):
@@ -211,18 +236,18 @@ def test_candidate_ids_come_from_the_catalogue(any_shape: Transformed):
 
 
 def test_interactions_are_positions_in_both_vocabularies(any_shape: Transformed):
-    users = vocabulary(any_shape.query_graph, "query_ids")
+    users = vocabulary(any_shape.query_graph, QUERY_IDS)
     movies = vocabulary(any_shape.candidate_graph, "candidate_ids")
     for split, rows in (("train", TRAIN), ("valid", VALID)):
-        pattern = [any_shape.interactions[split]]
-        found = data.read_interactions(pattern, "movie_id", any_shape.lookup)
+        found = any_shape.read(any_shape.interactions[split])
+        queries = found.query["user_id"].numpy()
         assert len(found) == len(rows)
         names = [
             (users[q] if q >= 0 else "never seen before", movies[c])
-            for q, c in zip(found.query, found.candidate, strict=True)
+            for q, c in zip(queries, found.candidate, strict=True)
         ]
         assert collections.Counter(names) == collections.Counter(rows)
-    assert (found.query < 0).sum() == 1
+    assert (queries < 0).sum() == 1
 
 
 def test_candidates_are_counted_in_the_training_split(any_shape: Transformed):
@@ -242,13 +267,13 @@ def test_an_orphan_is_not_counted_and_not_taken_for_another(tmp_path):
     counts = data.candidate_counts(found.query_graph, found.lookup)
     assert counts.sum() == len(TRAIN) + 1
     # An empty id is nobody's: it is in no vocabulary.
-    assert data.query_count(found.query_graph) == len(USERS)
+    assert found.users == len(USERS)
 
 
 def test_an_interaction_that_names_no_candidate_stops_training(transformed):
     pattern = transformed.interactions["orphans"]
     with pytest.raises(UserError) as caught:
-        data.read_interactions([pattern], "movie_id", transformed.lookup)
+        transformed.read(pattern)
     assert str(caught.value) == (
         f"1 interactions in {pattern} name no candidate of the catalogue; run the "
         "ExampleCleaner before Transform"
@@ -259,7 +284,7 @@ def test_a_split_without_rows_is_told(transformed: Transformed, tmp_path):
     empty = write_examples(tmp_path / "empty", [])
     for pattern in (empty, str(tmp_path / "none*")):
         with pytest.raises(UserError) as caught:
-            data.read_interactions([pattern], "movie_id", transformed.lookup)
+            transformed.read(pattern)
         assert str(caught.value) == (
             f"no interactions in {pattern}; the split is empty"
         )
@@ -273,11 +298,17 @@ def built_model(transformed: Transformed) -> TwoTowerModel:
     tf.keras.utils.set_random_seed(3)
     counts = data.candidate_counts(transformed.query_graph, transformed.lookup)
     config = ModelConfig(embedding_dim=4, temperature=0.5)
-    model = TwoTowerModel(config, len(USERS), counts)
-    model.query_tower(tf.constant([0], tf.int64))
-    model.candidate_tower(tf.constant([0], tf.int64))
+    model = TwoTowerModel(
+        config,
+        USER,
+        {"user_id": len(USERS)},
+        Catalogue("movie_id", MOVIE, {}, counts),
+        {"movie_id": len(MOVIES)},
+    )
+    model.query_tower({"user_id": tf.constant([0], tf.int64)})
+    model.candidate_tower({"movie_id": tf.constant([0], tf.int64)})
     bias = np.random.default_rng(4).normal(size=(len(MOVIES), 1))
-    model.candidate_tower.bias.set_weights([bias])
+    model.candidate_tower.biases["movie_id"].set_weights([bias])
     return model
 
 
@@ -286,21 +317,24 @@ def saved(any_shape: Transformed, tmp_path_factory) -> tuple[TwoTowerModel, str]
     """A model and where its towers were saved."""
     model = built_model(any_shape)
     path = str(tmp_path_factory.mktemp("export") / "model")
-    graphs = (any_shape.query_graph, any_shape.candidate_graph)
-    TwoTowers(model, *graphs, "user_id", "movie_id").save(path)
+    TwoTowers(
+        Side(model.query_tower, any_shape.query_graph, USER, "user_id"),
+        Side(model.candidate_tower, any_shape.candidate_graph, MOVIE, "movie_id"),
+        any_shape.lookup,
+    ).save(path)
     return model, path
 
 
 def test_towers_embed_raw_ids_as_the_model_embeds_positions(saved, any_shape):
     model, path = saved
     towers = Towers(path)
-    users = vocabulary(any_shape.query_graph, "query_ids")
+    users = vocabulary(any_shape.query_graph, QUERY_IDS)
     movies = vocabulary(any_shape.candidate_graph, "candidate_ids")
     embedded = towers.embed_query({"user_id": tf.constant(users)})
-    everyone = tf.range(len(USERS), dtype=tf.int64)
+    everyone = {"user_id": tf.range(len(USERS), dtype=tf.int64)}
     np.testing.assert_array_equal(embedded, model.query_tower(everyone))
     embedded = towers.embed_candidate({"movie_id": tf.constant(movies)})
-    every = tf.range(len(MOVIES), dtype=tf.int64)
+    every = {"movie_id": tf.range(len(MOVIES), dtype=tf.int64)}
     np.testing.assert_array_equal(embedded, model.candidate_tower(every))
 
 
@@ -371,6 +405,10 @@ def train(
         custom_config={
             **IDS,
             "catalogue_id": "movie_id",
+            "weight": None,
+            "query_features": dump_features(USER),
+            "candidate_features": dump_features(MOVIE),
+            "candidate_files": [transformed.candidates["train"]],
             "candidate_transform_graph": transformed.candidates["graph"],
             "valid_files": [transformed.interactions["valid"]] if valid else [],
             "model": {"embedding_dim": 4},
@@ -451,7 +489,7 @@ def test_what_was_trained_can_be_served(trained, tmp_path):
 
 def test_names_of_transformed_features_are_the_models(transformed: Transformed):
     assert set(transformed.query_graph.transformed_feature_spec()) == {
-        QUERY_INDEX,
+        "user_id",
         "movie_id",
     }
     assert set(transformed.candidate_graph.transformed_feature_spec()) == {

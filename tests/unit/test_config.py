@@ -102,6 +102,7 @@ def test_the_least_config_has_working_defaults(small):
     assert config.index.kind == "auto"
     assert config.interactions.split.model_dump() == {
         "method": "random",
+        "by": "interaction",
         "seed": 42,
         "fractions": {"train": 0.8, "eval": 0.2},
     }
@@ -186,6 +187,7 @@ def test_a_mapping_can_be_overridden_whole():
     config = load_config(DEFAULT, [f"interactions.split={split}"])
     assert config.interactions.split.model_dump() == {
         "method": "random",
+        "by": "interaction",
         "seed": 42,
         "fractions": {"train": 0.7, "valid": 0.1, "eval": 0.2},
     }
@@ -298,7 +300,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
         ),
         (
             "interactions.split.shuffle=3",
-            "unknown key 'interactions.split.shuffle'; the keys here are "
+            "unknown key 'interactions.split.shuffle'; the keys here are by, "
             "fractions, method, seed",
         ),
         (
