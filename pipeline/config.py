@@ -5,7 +5,7 @@
 import difflib
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
 from pydantic import (
@@ -43,6 +43,9 @@ class _Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+
+SECTIONS = ("interactions", "queries", "candidates")
+"""The parts of a config that have a source."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -204,6 +207,32 @@ class InteractionsConfig(_Strict):
         return self
 
 
+class QueriesConfig(_Strict):
+    """A table of what is known of queries, such as users, joined to the log by id."""
+
+    source: Source
+    """Where it comes from: csv, parquet, jsonl, tfrecord, tfds or bigquery."""
+    query_id: Text
+    """The column that identifies a query."""
+    features: Annotated[Features, Field(min_length=1)]
+    """What is known of it, by column; requests carry it."""
+    schema_file: str | None = Field(default=None, alias="schema")
+    """A curated schema (.pbtxt), relative to the config; null: inferred."""
+    duplicates: Literal["stop", "keep_one"] = "stop"
+    """What to do with several rows of one id."""
+
+    @model_validator(mode="after")
+    def _features_are_there(self) -> "QueriesConfig":
+        _refuse_history(self.features, "a table holds no history")
+        if self.query_id in self.features:
+            raise ValueError(
+                f"features.{self.query_id}: the id is a feature of its own already; "
+                "see interactions.learn_id"
+            )
+        columns_of(self)
+        return self
+
+
 class CandidatesConfig(_Strict):
     """The catalogue."""
 
@@ -230,12 +259,7 @@ class CandidatesConfig(_Strict):
     @model_validator(mode="after")
     def _features_are_there(self) -> "CandidatesConfig":
         _check_features(self.all_features)
-        for name, feature in self.features.items():
-            if feature.type == "history":
-                raise ValueError(
-                    f"features.{name}: a candidate has no history; declare it under "
-                    "interactions"
-                )
+        _refuse_history(self.features, "a candidate has no history")
         columns_of(self)
         return self
 
@@ -251,15 +275,30 @@ def _check_features(features: Features) -> None:
         raise ValueError("learn_id is false and there are no features; declare some")
 
 
-def columns_of(config: "InteractionsConfig | CandidatesConfig") -> list[Column]:
+def _refuse_history(features: Features, reason: str) -> None:
+    for name, feature in features.items():
+        if feature.type == "history":
+            raise ValueError(
+                f"features.{name}: {reason}; declare it under interactions"
+            )
+
+
+TableConfig: TypeAlias = "InteractionsConfig | QueriesConfig | CandidatesConfig"
+"""The part of the config that says what to read from one source."""
+
+
+def columns_of(config: TableConfig) -> list[Column]:
     """Returns what to read from a source, its id first.
 
     Raises:
       ValueError: A column is declared to be two things at once.
     """
-    wanted = [Column(config.candidate_id, Kind.TEXT, required=True)]
+    wanted = []
+    if not isinstance(config, CandidatesConfig):
+        wanted.append(Column(config.query_id, Kind.TEXT, required=True))
+    if not isinstance(config, QueriesConfig):
+        wanted.append(Column(config.candidate_id, Kind.TEXT, required=True))
     if isinstance(config, InteractionsConfig):
-        wanted.insert(0, Column(config.query_id, Kind.TEXT, required=True))
         if config.timestamp:
             wanted.append(
                 Column(
@@ -274,7 +313,7 @@ def columns_of(config: "InteractionsConfig | CandidatesConfig") -> list[Column]:
             wanted.append(Column(config.signal.value, Kind.NUMBER))
         if config.signal.event:
             wanted.append(Column(config.signal.event, Kind.TEXT))
-    elif config.title:
+    if isinstance(config, CandidatesConfig) and config.title:
         wanted.append(Column(config.title, Kind.TEXT))
     for name, feature in config.features.items():
         wanted += feature_columns(name, feature)
@@ -311,6 +350,24 @@ def feature_columns(name: str, feature: Any) -> list[Column]:
     ]
 
 
+class ValidationConfig(_Strict):
+    """What is held against the data before anything is trained on it."""
+
+    mode: Literal["strict", "warn"] = "strict"
+    """What a finding does: it stops the run, or is told while the run goes on."""
+    max_drift: Fraction | None = 0.3
+    """Most that a declared feature may differ from the span before: the largest
+    difference of a value's share, or, of numbers, the Jensen-Shannon divergence; null:
+    not checked. Spans are numbered in the paths of sources."""
+    max_skew: Fraction | None = 0.3
+    """The same between the train and the eval split."""
+    max_new_values: Fraction | None = None
+    """Largest share of held-out interactions with a value of a declared feature, or an
+    id, that training has not seen; null: it is told only."""
+    ignore: list[Text] = []
+    """Features whose findings are told but never stop the run."""
+
+
 class PipelineConfig(_Strict):
     """One pipeline, from its sources to its gates."""
 
@@ -319,8 +376,11 @@ class PipelineConfig(_Strict):
     data_dir: str = "data"
     """Where prepared data sets are cached."""
     interactions: InteractionsConfig
+    queries: QueriesConfig | None = None
+    """Null: nothing more is known of queries than the interactions say."""
     candidates: CandidatesConfig | None = None
     """Null: the catalogue is what was interacted with."""
+    validation: ValidationConfig = ValidationConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
@@ -329,6 +389,24 @@ class PipelineConfig(_Strict):
     """Candidates embedded in one call into the tower."""
     beam_args: list[str] = []
     """Arguments for Beam, e.g. --direct_num_workers=2."""
+
+    @property
+    def query_features(self) -> Features:
+        """The features of the query tower, its id first."""
+        joined = self.queries.features if self.queries else {}
+        return {**self.interactions.all_features, **joined}
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> "PipelineConfig":
+        if self.queries:
+            known = {column.name for column in columns_of(self.interactions)}
+            for name in self.queries.features:
+                if name in known or name in self.interactions.features:
+                    raise ValueError(
+                        f"queries.features.{name}: the interactions have a column or "
+                        "feature of that name too; rename one, or declare it once"
+                    )
+        return self
 
     @property
     def catalogue(self) -> CandidatesConfig:
@@ -356,7 +434,7 @@ def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig
     for override in overrides or []:
         file.override(override)
     folder = os.path.dirname(os.path.abspath(path))
-    for section in ("interactions", "candidates"):
+    for section in SECTIONS:
         part = file.tree.get(section)
         if not isinstance(part, dict):
             continue
@@ -377,7 +455,23 @@ def _explain(error: pydantic.ValidationError) -> tuple[list[str], str]:
     """Returns where the first error of a validation is, and one sentence for it."""
     first = error.errors()[0]
     location, variant = _user_location(first["loc"])
+    if first["type"] == "value_error":
+        below, message = _told_by_validator(first["msg"])
+        location += below
+        return location, f"{'.'.join(location)}: {message}" if location else message
     return location, _sentence(first, location, variant)
+
+
+def _told_by_validator(message: str) -> tuple[list[str], str]:
+    """Parts a validator's message from the path that it may start with.
+
+    A validator of a part of the config sees all of it, and so says where in it.
+    """
+    message = message.removeprefix("Value error, ")
+    found = re.match(r"([a-z_]+\.[^\s:]+): ", message)
+    if not found:
+        return [], message
+    return found[1].split("."), message[found.end() :]
 
 
 def _sentence(first: Any, location: list[str], variant: str) -> str:
@@ -396,9 +490,7 @@ def _sentence(first: Any, location: list[str], variant: str) -> str:
         tag, expected = first["ctx"]["tag"], first["ctx"]["expected_tags"]
         name = first["ctx"]["discriminator"].strip("'")
         return f"{key}.{name}: input should be one of {expected}, got '{tag}'"
-    message = re.sub(r"^(Value error, )", "", first["msg"])
-    if first["type"] == "value_error":
-        return f"{key}: {message}"
+    message = first["msg"]
     return f"{key}: {message[:1].lower()}{message[1:]}, got {first['input']!r}"
 
 
@@ -479,7 +571,7 @@ def _nearest(location: list[str], variant: str) -> str:
 
 def _check_files(file: yaml_file.YamlFile, config: PipelineConfig) -> None:
     """Checks what a config refers to."""
-    for section in ("interactions", "candidates"):
+    for section in SECTIONS:
         part = getattr(config, section)
         schema = part and part.schema_file
         if schema and "://" not in schema and not os.path.isfile(schema):

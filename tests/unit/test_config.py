@@ -284,7 +284,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
             "colour=1",
             "unknown key 'colour'; the keys here are beam_args, candidates, data_dir, "
             "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "training",
+            "queries, training, validation",
         ),
         (
             "interactions.source.xyz=1",
@@ -296,7 +296,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
             "random=3",
             "unknown key 'random'; the keys here are beam_args, candidates, data_dir, "
             "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "training",
+            "queries, training, validation",
         ),
         (
             "interactions.split.shuffle=3",
