@@ -9,7 +9,7 @@ are decoded, in C++. For 100,000 records every Beam step a record costs seconds.
 import dataclasses
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 import apache_beam as beam
@@ -130,6 +130,30 @@ class ColumnDecoder:
             )
 
 
+def to_arrow(batch: Sequence[bytes]) -> pa.RecordBatch:
+    """Decodes all features of serialized tf.Examples, one large_list array each."""
+    return example_coder.ExamplesToRecordBatchDecoder(None).DecodeBatch(list(batch))
+
+
+def with_features(
+    batch: Sequence[bytes], features: Mapping[str, pa.Array]
+) -> Sequence[bytes]:
+    """Returns serialized tf.Examples with more features; null adds nothing.
+
+    Args:
+        batch: Serialized tf.Examples.
+        features: large_list arrays, each as long as the batch; one whose name is there
+            already takes its place.
+    """
+    if not features or not batch:
+        return batch
+    decoded = to_arrow(batch)
+    arrays = dict(zip(decoded.schema.names, decoded.columns, strict=True))
+    return example_coder.RecordBatchToExamplesEncoder().encode(
+        pa.RecordBatch.from_pydict({**arrays, **features})
+    )
+
+
 def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]:
     """Gives the declared features of tf.Examples their types.
 
@@ -146,7 +170,7 @@ def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]
     """
     if not wanted:
         return batch
-    decoded = example_coder.ExamplesToRecordBatchDecoder(None).DecodeBatch(batch)
+    decoded = to_arrow(batch)
     arrays = dict(zip(decoded.schema.names, decoded.columns, strict=True))
     absent = pa.nulls(len(batch))
     converted = convert(

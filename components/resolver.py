@@ -67,4 +67,5 @@ def _comparable_part(model: types.Artifact) -> Any:
         return None
     content = manifest.read(path)
     config = content["config"]
-    return content.get("format"), config["interactions"], config["candidates"]
+    parts = ("interactions", "queries", "candidates")
+    return content.get("format"), *(config.get(part) for part in parts)

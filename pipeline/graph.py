@@ -22,6 +22,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
+from components.bigquery_example_gen.queries import split_queries
 from components.candidate_embedder.component import CandidateEmbedder
 from components.catalogue_gen.component import CatalogueGen
 from components.columns import Column, Kind
@@ -40,14 +41,20 @@ from components.schema_gen.component import DeclaredSchemaGen
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import TwoTowerTrainer
 from pipeline.config import (
-    CandidatesConfig,
     InteractionsConfig,
     PipelineConfig,
+    TableConfig,
     columns_of,
+    feature_columns,
 )
 from pipeline.fingerprint import fingerprint
 from pipeline.layout import Layout
-from pipeline.sources import FILE_FORMATS, BigQuerySource, TfdsSource
+from pipeline.sources import (
+    FILE_FORMATS,
+    BigQuerySource,
+    TfdsSource,
+    TfRecordSource,
+)
 from trainer.feature_config import dump_features
 
 _DATA_CODE = (
@@ -67,6 +74,9 @@ _Node = TypeVar("_Node", bound=BaseNode)
 
 INTERACTIONS = "interactions"
 CANDIDATES = "candidates"
+QUERIES = "queries"
+
+_NO_SPLIT = {"method": "none"}
 
 
 def build_pipeline(config: PipelineConfig, layout: Layout) -> tfx_pipeline.Pipeline:
@@ -129,9 +139,7 @@ class _Nodes:
             INTERACTIONS, config.interactions, _split(config.interactions)
         )
         if config.candidates:
-            candidates = self._example_gen(
-                CANDIDATES, config.candidates, {"method": "none"}
-            )
+            candidates = self._example_gen(CANDIDATES, config.candidates, _NO_SPLIT)
         else:
             candidates = self._add(
                 CatalogueGen(
@@ -158,25 +166,35 @@ class _Nodes:
                 ),
             )
         )
-        interactions = cleaner.outputs["cleaned_interactions"]
-        preparation = _preparation(config.interactions)
-        if preparation.is_needed:
-            interactions = self._add(
-                InteractionPreparer(
-                    interactions=interactions,
-                    preparation=preparation,
-                    fingerprint=fingerprint(
-                        "components.interaction_preparer", *_DATA_CODE
-                    ),
-                )
-            ).outputs["prepared_interactions"]
+        interactions = self._prepare(cleaner.outputs["cleaned_interactions"])
         return interactions, cleaner.outputs["cleaned_candidates"]
 
+    def _prepare(self, interactions: types.BaseChannel) -> types.BaseChannel:
+        """Selects, weighs and completes interactions, where there is such to do."""
+        preparation = _preparation(self._config)
+        if not preparation.is_needed:
+            return interactions
+        table = {}
+        if self._config.queries:
+            queries = self._example_gen(QUERIES, self._config.queries, _NO_SPLIT)
+            anomalies = self._check(QUERIES, queries, self._config.queries)
+            table = {"queries": queries, "queries_anomalies": anomalies}
+        return self._add(
+            InteractionPreparer(
+                interactions=interactions,
+                preparation=preparation,
+                fingerprint=fingerprint("components.interaction_preparer", *_DATA_CODE),
+                **table,
+            )
+        ).outputs["prepared_interactions"]
+
     def _example_gen(
-        self, name: str, config: InteractionsConfig | CandidatesConfig, split: dict
+        self, name: str, config: TableConfig, split: dict
     ) -> types.BaseChannel:
         """Reads one source."""
         source, columns = config.source, columns_of(config)
+        if name == INTERACTIONS and not isinstance(source, TfdsSource | TfRecordSource):
+            columns = _with_slices(columns, self._config)
         code = fingerprint(*_DATA_CODE)
         component: BaseNode
         if isinstance(source, TfdsSource):
@@ -193,8 +211,6 @@ class _Nodes:
                 input_config=_queries(source.bigquery, columns, split)
             )
         else:
-            if name == INTERACTIONS and source.format_name != "tfrecord":
-                columns = _with_slices(columns, self._config.evaluation.slices)
             component = FileExampleGen(
                 pattern=source.path,
                 file_format=source.file_format(),
@@ -209,15 +225,13 @@ class _Nodes:
         self,
         name: str,
         examples: types.BaseChannel,
-        config: InteractionsConfig | CandidatesConfig,
+        config: TableConfig,
     ) -> types.BaseChannel:
         """Checks one source against its schema."""
         statistics = self._add(
             StatisticsGen(examples=examples), f"StatisticsGen.{name}"
         ).outputs["statistics"]
-        derived = []
-        if isinstance(config, InteractionsConfig):
-            derived = _derived(_preparation(config))
+        derived = _derived(self._config) if name == INTERACTIONS else []
         schema = self._add(
             DeclaredSchemaGen(
                 statistics=statistics,
@@ -275,9 +289,9 @@ class _Nodes:
             "candidate_id": config.interactions.candidate_id,
         }
         catalogue_id = config.catalogue.candidate_id
-        query_features = dump_features(config.interactions.all_features)
+        query_features = dump_features(config.query_features)
         candidate_features = dump_features(config.catalogue.all_features)
-        has_weight = _preparation(config.interactions).has_weight
+        has_weight = _preparation(config).has_weight
         weight = WEIGHT_FEATURE if has_weight else None
         query_side = self._transform(
             INTERACTIONS,
@@ -353,6 +367,7 @@ class _Nodes:
                 query_id=config.interactions.query_id,
                 candidate_id=config.interactions.candidate_id,
                 config=config.evaluation,
+                histories=list(_preparation(config).histories),
                 fingerprint=code,
             )
         )
@@ -415,32 +430,42 @@ def _split(config: InteractionsConfig) -> dict:
     return split
 
 
-def _preparation(config: InteractionsConfig) -> Preparation:
+def _preparation(config: PipelineConfig) -> Preparation:
     """Returns what is to be done with the interactions after the cleaning."""
+    interactions, queries = config.interactions, config.queries
     # Whole queries, or later interactions, are held out: nothing of training would be
     # left to ask with.
-    held_out_together = (
-        config.split.method == "time" or getattr(config.split, "by", "") == "query"
-    )
+    split = interactions.split
+    held_out_together = split.method == "time" or getattr(split, "by", "") == "query"
     return Preparation(
-        query_id=config.query_id,
-        candidate_id=config.candidate_id,
-        timestamp=config.timestamp,
-        **config.signal.model_dump(),
+        query_id=interactions.query_id,
+        candidate_id=interactions.candidate_id,
+        timestamp=interactions.timestamp,
+        **interactions.signal.model_dump(),
         histories={
             name: feature.length
-            for name, feature in config.features.items()
+            for name, feature in interactions.features.items()
             if feature.type == "history"
         },
         history_of_all_splits=held_out_together,
+        table_id=queries.query_id if queries else None,
+        table_features=list(queries.features) if queries else [],
+        table_duplicates=queries.duplicates if queries else "stop",
     )
 
 
-def _derived(preparation: Preparation) -> list[Column]:
-    """Returns the features that the preparation adds."""
+def _derived(config: PipelineConfig) -> list[Column]:
+    """Returns the features that the preparation adds to the interactions."""
+    preparation = _preparation(config)
     columns = [Column(name, Kind.TEXTS) for name in preparation.histories]
     if preparation.has_weight:
         columns.append(Column(WEIGHT_FEATURE, Kind.NUMBER))
+    if config.queries:
+        columns += [
+            column
+            for name, feature in config.queries.features.items()
+            for column in feature_columns(name, feature)
+        ]
     return columns
 
 
@@ -451,16 +476,15 @@ def _digest(schema_file: str | None) -> str:
     return hashlib.sha256(fileio.open(schema_file, "rb").read()).hexdigest()[:16]
 
 
-def _with_slices(columns: list[Column], slices: list[str]) -> list[Column]:
-    """Adds what Evaluator slices by to what is read; TFRecords hold it anyway."""
-    known = {column.name for column in columns}
+def _with_slices(columns: list[Column], config: PipelineConfig) -> list[Column]:
+    """Adds what Evaluator slices by to what is read; tf.Examples hold it anyway."""
+    known = {column.name for column in columns + _derived(config)}
+    slices = config.evaluation.slices
     return columns + [Column(s, Kind.TEXT) for s in slices if s not in known]
 
 
 def _queries(query: str, columns: list[Column], split: dict) -> example_gen_pb2.Input:
     """Returns one query a split."""
-    from components.bigquery_example_gen.queries import split_queries
-
     return example_gen_pb2.Input(
         splits=[
             example_gen_pb2.Input.Split(name=name, pattern=sql)
@@ -474,9 +498,9 @@ def _identity(config: PipelineConfig) -> dict[str, Any]:
 
     Another checkout, or the same files in another folder, is the same data.
     """
-    parts = {"interactions", "candidates", "model", "training"}
+    parts = {INTERACTIONS, QUERIES, CANDIDATES, "model", "training"}
     values = config.model_dump(include=parts)
-    for name in (INTERACTIONS, CANDIDATES):
+    for name in (INTERACTIONS, QUERIES, CANDIDATES):
         if values[name]:
             del values[name]["schema_file"]
             source = values[name]["source"]

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """IndexEvaluator: spec and channels."""
 
+import json
+from collections.abc import Sequence
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -17,6 +20,7 @@ class IndexEvaluatorSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.QUERY_ID_KEY: component_spec.ExecutionParameter(type=str),
         executor.CANDIDATE_ID_KEY: component_spec.ExecutionParameter(type=str),
+        executor.HISTORIES_KEY: component_spec.ExecutionParameter(type=str),
         executor.CONFIG_KEY: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
@@ -55,6 +59,7 @@ class IndexEvaluator(base_component.BaseComponent):
         query_id: str,
         candidate_id: str,
         config: EvaluationConfig,
+        histories: Sequence[str] = (),
         fingerprint: str = "",
     ) -> None:
         """Constructs an IndexEvaluator component.
@@ -66,6 +71,8 @@ class IndexEvaluator(base_component.BaseComponent):
             query_id: Feature of the interactions that says who.
             candidate_id: Feature of the interactions that says what.
             config: What to measure, and the gates.
+            histories: Features of the interactions that hold candidates which the
+                query is known to have interacted with.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
@@ -75,6 +82,7 @@ class IndexEvaluator(base_component.BaseComponent):
                 query_id=query_id,
                 candidate_id=candidate_id,
                 config=config.model_dump_json(),
+                histories=json.dumps(list(histories)),
                 fingerprint=fingerprint,
                 evaluation=types.Channel(type=IndexEvaluation),
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),

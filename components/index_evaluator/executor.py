@@ -24,6 +24,7 @@ EVALUATION_KEY = "evaluation"
 BLESSING_KEY = "blessing"
 QUERY_ID_KEY = "query_id"
 CANDIDATE_ID_KEY = "candidate_id"
+HISTORIES_KEY = "histories"
 CONFIG_KEY = "config"
 FINGERPRINT_KEY = "fingerprint"
 
@@ -48,7 +49,8 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `model` (Model) and `interactions` (Examples).
             output_dict: `evaluation` (IndexEvaluation), `blessing` (InfraBlessing).
-            exec_properties: `query_id`, `candidate_id`, `config` (JSON).
+            exec_properties: `query_id`, `candidate_id`, and as JSON `histories` and
+                `config`.
 
         Raises:
             UserError: The servable can't be loaded or answers with an error.
@@ -71,6 +73,7 @@ class Executor(base_executor.BaseExecutor):
             "seen_files": list(patterns.values()),
             "query_id": exec_properties[QUERY_ID_KEY],
             "candidate_id": exec_properties[CANDIDATE_ID_KEY],
+            "histories": json.loads(exec_properties[HISTORIES_KEY]),
             "config": json.loads(exec_properties[CONFIG_KEY]),
         }
         report = _evaluate_in_fresh_process(request)

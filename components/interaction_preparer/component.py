@@ -22,7 +22,13 @@ class InteractionPreparerSpec(component_spec.ComponentSpec):
     INPUTS = {
         executor.INTERACTIONS_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples
-        )
+        ),
+        executor.QUERIES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples, optional=True
+        ),
+        executor.QUERIES_ANOMALIES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleAnomalies, optional=True
+        ),
     }
     OUTPUTS = {
         executor.PREPARED_KEY: component_spec.ChannelParameter(
@@ -32,7 +38,7 @@ class InteractionPreparerSpec(component_spec.ComponentSpec):
 
 
 class InteractionPreparer(base_beam_component.BaseBeamComponent):
-    """Selects and weighs interactions and adds each one's history.
+    """Selects and weighs interactions, and adds histories and what a table knows.
 
     Rows are parted by query on disk, so that memory holds one part at a time, however
     long the log is.
@@ -49,6 +55,8 @@ class InteractionPreparer(base_beam_component.BaseBeamComponent):
         self,
         interactions: types.BaseChannel,
         preparation: Preparation,
+        queries: types.BaseChannel | None = None,
+        queries_anomalies: types.BaseChannel | None = None,
         fingerprint: str = "",
     ) -> None:
         """Constructs an InteractionPreparer component.
@@ -56,11 +64,16 @@ class InteractionPreparer(base_beam_component.BaseBeamComponent):
         Args:
             interactions: Channel of type `standard_artifacts.Examples`.
             preparation: What to do.
+            queries: Channel of type `standard_artifacts.Examples`: the table to join.
+            queries_anomalies: Channel of type `standard_artifacts.ExampleAnomalies`:
+                waits for that validator.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
             InteractionPreparerSpec(
                 interactions=interactions,
+                queries=queries,
+                queries_anomalies=queries_anomalies,
                 preparation=json.dumps(preparation.to_json(), sort_keys=True),
                 fingerprint=fingerprint,
                 prepared_interactions=types.Channel(type=standard_artifacts.Examples),

@@ -3,6 +3,8 @@
 """Parts interactions by query on disk and prepares one part at a time."""
 
 import collections
+import dataclasses
+import heapq
 import json
 import logging
 import os
@@ -12,6 +14,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
@@ -21,18 +24,63 @@ from tfx.types import artifact_utils
 from components import records
 from components.interaction_preparer import preparation
 from components.interaction_preparer.preparation import WEIGHT_FEATURE, Log, Preparation
+from components.interaction_preparer.table import QueryTable
 from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"
+QUERIES_KEY = "queries"
+QUERIES_ANOMALIES_KEY = "queries_anomalies"
 PREPARED_KEY = "prepared_interactions"
 PREPARATION_KEY = "preparation"
 FINGERPRINT_KEY = "fingerprint"
 
 _LOGGER = logging.getLogger(__name__)
-_NAMESPACE = "InteractionPreparer"
 _PART_BYTES = 8 << 20
 _MAX_PARTS = 512
-_READ, _KEPT = "read:", "kept:"
+_TABLE = "table"
+_MAX_EXAMPLES = 5
+
+
+@dataclasses.dataclass
+class Report:
+    """What a preparation did; reports of all files and parts are added up."""
+
+    read: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    """Interactions read, by split."""
+    kept: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    """Interactions written, by split."""
+    without_row: collections.Counter[bytes] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    """Interactions of queries that the table lacks, of the smallest such ids."""
+    without_rows: int = 0
+    """Interactions of all queries that the table lacks."""
+    duplicates: collections.Counter[bytes] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    """Rows of the table per id that has several, of the smallest such ids."""
+    duplicate_ids: int = 0
+    """Ids of the table that have several rows."""
+    without_id: int = 0
+    """Rows of the table without an id."""
+
+    def __add__(self, other: "Report") -> "Report":
+        """Returns both in one, with no more examples than a sentence names."""
+        values = {
+            name: value + getattr(other, name) for name, value in vars(self).items()
+        }
+        for name in ("without_row", "duplicates"):
+            values[name] = _smallest(values[name])
+        return Report(**values)
+
+
+def _smallest(counts: Mapping[bytes, int]) -> "collections.Counter[bytes]":
+    ids = heapq.nsmallest(_MAX_EXAMPLES, counts)
+    return collections.Counter({id_: counts[id_] for id_ in ids})
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -47,44 +95,81 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Writes the prepared interactions.
 
         Args:
-            input_dict: `interactions`, one Examples artifact.
-            output_dict: `prepared_interactions`, with the same splits.
+            input_dict: `interactions` and maybe `queries`, one Examples artifact each.
+            output_dict: `prepared_interactions`, with the splits of the interactions.
             exec_properties: `preparation`, a Preparation as JSON.
 
         Raises:
-            UserError: If nothing is left of a split.
+            UserError: If nothing is left of a split, or the table of queries has
+                rows without an id, or several of one id that may not be.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         source = artifact_utils.get_single_instance(input_dict[INTERACTIONS_KEY])
+        tables = input_dict.get(QUERIES_KEY) or []
         prepared = artifact_utils.get_single_instance(output_dict[PREPARED_KEY])
         rules = Preparation(**json.loads(exec_properties[PREPARATION_KEY]))
         splits = artifact_utils.decode_split_names(source.split_names)
-        files = records.list_files(source)
-        parts = _part_count([file.path for file in files])
-        folder = os.path.join(prepared.uri, records.UNFINISHED_FOLDER)
-        pipeline = self._make_beam_pipeline()
-        with pipeline:
-            newest = (
-                pipeline
-                | "Files" >> beam.Create(files)
-                | beam.Reshuffle()
-                | "Part" >> beam.ParDo(_PartByQuery(rules, folder, parts))
-                | "Newest" >> beam.CombineGlobally(_newest)
+        report_path = os.path.join(
+            prepared.uri, records.UNFINISHED_FOLDER, "report.json"
+        )
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                _prepare(
+                    pipeline,
+                    records.list_files(source),
+                    [file for table in tables for file in records.list_files(table)],
+                    rules,
+                    prepared.uri,
+                )
+                | "AllReports" >> beam.CombineGlobally(_add_up)
+                | "WriteReport" >> beam.Map(_write_report, report_path)
             )
-            # Each part waits for all files, which the newest timestamp stands for.
-            ready = newest | "Parts" >> beam.FlatMap(_each_part, parts)
-            ready = ready | "SpreadParts" >> beam.Reshuffle()
-            counts = (
-                ready
-                | "Count" >> beam.ParDo(_CountCandidates(rules, folder))
-                | "Sum" >> beam.CombineGlobally(_add_up)
-            )
-            _ = ready | "Write" >> beam.ParDo(
-                _WritePart(rules, folder, prepared.uri, splits, parts),
-                beam.pvalue.AsSingleton(counts),
-            )
-        _check(records.counters(pipeline, _NAMESPACE), splits)
+        _check(_read_report(report_path), rules, splits)
         records.finish_examples(prepared, splits)
+
+
+def _prepare(
+    pipeline: beam.Pipeline,
+    files: list[records.ExamplesFile],
+    table_files: list[records.ExamplesFile],
+    rules: Preparation,
+    uri: str,
+) -> beam.PCollection:
+    """Writes the prepared interactions; returns the reports."""
+    parts = _part_count([file.path for file in files])
+    splits = list(dict.fromkeys(file.split for file in files))
+    folder = os.path.join(uri, records.UNFINISHED_FOLDER)
+    parted = (
+        pipeline
+        | "Files" >> beam.Create(files)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "Part" >> beam.ParDo(_PartInteractions(rules, folder, parts))
+    )
+    parted_table = (
+        pipeline
+        | "TableFiles" >> beam.Create(table_files)
+        | "SpreadTableFiles" >> beam.Reshuffle()
+        | "PartTable" >> beam.ParDo(_PartTable(rules, folder, parts))
+    )
+    # Each part waits for all files, which the newest timestamp stands for.
+    newest = (
+        (parted, parted_table)
+        | "AllParted" >> beam.Flatten()
+        | "Times" >> beam.Map(lambda element: element[0])
+        | "Newest" >> beam.CombineGlobally(_latest)
+    )
+    ready = newest | "Parts" >> beam.FlatMap(_each_part, parts)
+    ready = ready | "SpreadParts" >> beam.Reshuffle()
+    counts = (
+        ready
+        | "Count" >> beam.ParDo(_CountCandidates(rules, folder))
+        | "Sum" >> beam.CombineGlobally(_sum)
+    )
+    written = ready | "Write" >> beam.ParDo(
+        _WritePart(rules, folder, uri, splits, parts), beam.pvalue.AsSingleton(counts)
+    )
+    read = parted | "ReadReports" >> beam.Map(lambda element: element[1])
+    return (read, written) | "Reports" >> beam.Flatten()
 
 
 def _part_count(paths: list[str]) -> int:
@@ -97,53 +182,86 @@ def _each_part(newest: int, parts: int) -> Iterator[tuple[int, int]]:
     yield from ((part, newest) for part in range(parts))
 
 
-def _newest(timestamps: Iterable[int]) -> int:
+def _latest(timestamps: Iterable[int]) -> int:
     return max(timestamps, default=0)
 
 
-def _add_up(counters: Iterable[Any]) -> "collections.Counter[bytes]":
+def _sum(counters: Iterable[Any]) -> "collections.Counter[bytes]":
     total: collections.Counter[bytes] = collections.Counter()
     for counter in counters:
         total.update(counter)
     return total
 
 
-def _count(name: str, amount: int) -> None:
-    beam.metrics.Metrics.counter(_NAMESPACE, name).inc(int(amount))
+def _add_up(reports: Iterable[Report]) -> Report:
+    return sum(reports, Report())
 
 
-def _part_path(folder: str, part: int, file: records.ExamplesFile) -> str:
-    name = f"{file.split}-{file.index:05d}"
-    return os.path.join(folder, f"part-{part:05d}", name)
-
-
-class _PartByQuery(beam.DoFn):
-    """Writes the wanted rows of a file to a file for each part of the queries."""
+class _Partition(beam.DoFn):
+    """Writes rows of a file to a file for each part of the queries."""
 
     def __init__(self, rules: Preparation, folder: str, parts: int) -> None:
         self._rules, self._folder, self._parts = rules, folder, parts
 
-    def process(self, file: records.ExamplesFile) -> Iterator[int]:
-        """Yields the latest timestamp of the training rows that are wanted."""
-        decoder = records.ColumnDecoder(self._rules.features)
+    def write(
+        self, name: str, rows: Iterable[tuple[list[bytes], Iterable[bytes]]]
+    ) -> None:
+        """Writes batches of rows, each with its query ids, to files of one name."""
         writers: dict[int, tf.io.TFRecordWriter] = {}
-        newest = 0
-        for batch in records.read_batches(file.path):
-            log = _read_log(decoder.decode(batch), self._rules, file.split, len(batch))
-            rows = np.flatnonzero(preparation.wanted(log, self._rules))
-            _count(_READ + file.split, len(batch))
-            for row in rows:
-                part = zlib.crc32(log.query[row]) % self._parts
+        for batch, queries in rows:
+            for row, query in zip(batch, queries, strict=True):
+                part = zlib.crc32(query) % self._parts
                 if part not in writers:
-                    path = _part_path(self._folder, part, file)
-                    fileio.makedirs(os.path.dirname(path))
+                    folder = _part_folder(self._folder, part)
+                    fileio.makedirs(folder)
+                    path = os.path.join(folder, name)
                     writers[part] = tf.io.TFRecordWriter(path)
-                writers[part].write(batch[row])
-            if log.is_train[rows].any():
-                newest = max(newest, int(log.timestamp[rows].max()))
+                writers[part].write(row)
         for writer in writers.values():
             writer.close()
-        yield newest
+
+
+def _part_folder(folder: str, part: int) -> str:
+    return os.path.join(folder, f"part-{part:05d}")
+
+
+class _PartTable(_Partition):
+    """Parts a file of the table of queries; rows without an id go to part 0."""
+
+    def process(self, file: records.ExamplesFile) -> Iterator[tuple[int, Report]]:
+        id_feature = str(self._rules.table_id)
+        decoder = records.ColumnDecoder([id_feature])
+
+        def rows() -> Iterator[tuple[list[bytes], list[bytes]]]:
+            for batch in records.read_batches(file.path):
+                ids = map(records.to_id, decoder.decode(batch)[id_feature])
+                yield batch, [id_ or b"" for id_ in ids]
+
+        self.write(f"{_TABLE}-{file.split}-{file.index:05d}", rows())
+        yield 0, Report()
+
+
+class _PartInteractions(_Partition):
+    """Parts the wanted rows of a file of interactions."""
+
+    def process(self, file: records.ExamplesFile) -> Iterator[tuple[int, Report]]:
+        """Yields the latest time of wanted training rows, and what was read."""
+        decoder = records.ColumnDecoder(self._rules.features)
+        report, newest = Report(), 0
+
+        def rows() -> Iterator[tuple[list[bytes], Iterable[bytes]]]:
+            nonlocal newest
+            for batch in records.read_batches(file.path):
+                columns = decoder.decode(batch)
+                log = _read_log(columns, self._rules, file.split, len(batch))
+                wanted = np.flatnonzero(preparation.wanted(log, self._rules))
+                report.read[file.split] += len(batch)
+                if len(wanted) and log.is_train.all():
+                    newest = max(newest, int(log.timestamp[wanted].max()))
+                yield [batch[row] for row in wanted], log.query[wanted]
+
+        self.write(f"{file.split}-{file.index:05d}", rows())
+        yield newest, report
 
 
 def _read_log(
@@ -166,46 +284,68 @@ def _read_log(
     )
 
 
+@dataclasses.dataclass
+class _Part:
+    """The rows of a part that deduplication leaves, by query and time."""
+
+    log: Log
+    weight: np.ndarray
+    records: list[bytes]
+    split: np.ndarray
+    """Name of each row's split, objects [rows]."""
+
+    def take(self, rows: np.ndarray) -> "_Part":
+        """Returns some rows."""
+        return _Part(
+            self.log.take(rows),
+            self.weight[rows],
+            [self.records[row] for row in rows],
+            self.split[rows],
+        )
+
+
 class _PartReader(beam.DoFn):
-    """Reads one part, by query and time, and deduplicates it."""
+    """Reads one part."""
 
     def __init__(self, rules: Preparation, folder: str) -> None:
         self._rules, self._folder = rules, folder
 
-    def read(
-        self, part: int, newest: int
-    ) -> tuple[Log, np.ndarray, list[bytes], list[str]]:
-        """Returns the rows that deduplication leaves, with weights, records, splits."""
-        folder = os.path.join(self._folder, f"part-{part:05d}")
+    def files(self, part: int, of_table: bool) -> list[str]:
+        """Returns the names of a part's files, of the table or of interactions."""
+        folder = _part_folder(self._folder, part)
         names = sorted(fileio.listdir(folder)) if fileio.exists(folder) else []
-        batches, splits, logs = [], [], []
+        return [
+            os.path.join(folder, name)
+            for name in names
+            if name.startswith(f"{_TABLE}-") == of_table
+        ]
+
+    def interactions(self, part: int, newest: int) -> _Part:
+        """Reads interactions, deduplicated and weighed."""
+        batches: list[bytes] = []
+        splits: list[str] = []
+        logs = [_read_log(dict.fromkeys(self._rules.features, []), self._rules, "", 0)]
         decoder = records.ColumnDecoder(self._rules.features)
-        for name in names:
-            split = name.rpartition("-")[0]
-            for batch in records.read_batches(os.path.join(folder, name)):
+        for path in self.files(part, of_table=False):
+            split = os.path.basename(path).rpartition("-")[0]
+            for batch in records.read_batches(path):
                 columns = decoder.decode(batch)
                 logs.append(_read_log(columns, self._rules, split, len(batch)))
                 batches += batch
                 splits += [split] * len(batch)
-        log = _concatenate(logs) if logs else _read_log({}, _NOTHING, "", 0)
-        order = preparation.by_time(log)
-        log = log.take(order)
-        weight = preparation.weigh(log, self._rules, newest)
-        rows, weight = preparation.deduplicate(log, weight, self._rules.deduplicate)
-        at = order[rows]
-        return log.take(rows), weight, [batches[i] for i in at], [splits[i] for i in at]
-
-
-_NOTHING = Preparation(None, None)  # type: ignore[arg-type]
+        log = _concatenate(logs)
+        every = _Part(log, np.ones(len(log)), batches, np.array(splits, object))
+        ordered = every.take(preparation.by_time(log))
+        weight = preparation.weigh(ordered.log, self._rules, newest)
+        rows, weight = preparation.deduplicate(
+            ordered.log, weight, self._rules.deduplicate
+        )
+        return dataclasses.replace(ordered.take(rows), weight=weight)
 
 
 def _concatenate(logs: list[Log]) -> Log:
-    return Log(
-        **{
-            name: np.concatenate([vars(log)[name] for log in logs])
-            for name in vars(logs[0])
-        }
-    )
+    names = (field.name for field in dataclasses.fields(Log))
+    return Log(**{n: np.concatenate([getattr(log, n) for log in logs]) for n in names})
 
 
 class _CountCandidates(_PartReader):
@@ -213,8 +353,7 @@ class _CountCandidates(_PartReader):
 
     def process(self, element: tuple[int, int]) -> Iterator[Any]:
         if self._rules.min_candidate_interactions > 1:
-            log = self.read(*element)[0]
-            yield preparation.counts(log.candidate)
+            yield preparation.counts(self.interactions(*element).log.candidate)
 
 
 class _WritePart(_PartReader):
@@ -226,58 +365,122 @@ class _WritePart(_PartReader):
         super().__init__(rules, folder)
         self._uri, self._splits, self._parts = uri, splits, parts
 
-    def process(self, element: tuple[int, int], counts: Any) -> None:
-        part, newest = element
+    def process(self, element: tuple[int, int], counts: Any) -> Iterator[Report]:
+        number, newest = element
+        report = Report()
+        part = self._select(self.interactions(number, newest), counts)
+        features = {
+            **self._histories(part.log),
+            **self._joined(number, part.log, report),
+        }
+        if self._rules.has_weight:
+            features[WEIGHT_FEATURE] = _lists(
+                pa.array(part.weight, pa.float32()), np.ones(len(part.weight), np.int64)
+            )
+        written = records.with_features(part.records, features)
+        for split in self._splits:
+            rows = np.flatnonzero(part.split == split)
+            with records.SplitWriter(self._uri, split, number, self._parts) as writer:
+                writer.write([written[row] for row in rows])
+            report.kept[split] = len(rows)
+        yield report
+
+    def _select(self, part: _Part, counts: Mapping[bytes, int]) -> _Part:
+        """Leaves out candidates, then queries, with too few interactions."""
         rules = self._rules
-        log, weight, batch, splits = self.read(part, newest)
-        rows = np.flatnonzero(
-            preparation.frequent(
-                log.candidate, counts, rules.min_candidate_interactions
+        part = part.take(
+            np.flatnonzero(
+                preparation.frequent(
+                    part.log.candidate, counts, rules.min_candidate_interactions
+                )
             )
         )
-        queries = log.query[rows]
+        queries = part.log.query
         often = preparation.frequent(
             queries, preparation.counts(queries), rules.min_query_interactions
         )
-        rows = rows[often]
-        batch = [batch[row] for row in rows]
-        features: dict[str, Any] = {
-            name: preparation.histories(
-                log.take(rows), length, rules.history_of_all_splits
+        return part.take(np.flatnonzero(often))
+
+    def _histories(self, log: Log) -> dict[str, pa.Array]:
+        candidates = pa.array(log.candidate, pa.large_binary())
+        of_all = self._rules.history_of_all_splits
+        features = {}
+        for name, length in self._rules.histories.items():
+            rows, lengths = preparation.histories(log, length, of_all)
+            features[name] = _lists(candidates.take(pa.array(rows)), lengths)
+        return features
+
+    def _joined(self, number: int, log: Log, report: Report) -> dict[str, pa.Array]:
+        """Looks up what the table of queries says."""
+        if self._rules.table_id is None:
+            return {}
+        table = QueryTable(
+            [
+                row
+                for path in self.files(number, of_table=True)
+                for batch in records.read_batches(path)
+                for row in batch
+            ],
+            self._rules.table_id,
+            self._rules.table_features,
+        )
+        rows = table.rows_of(log.query)
+        missing = preparation.counts(log.query[rows < 0])
+        report.without_row, report.without_rows = _smallest(missing), sum(rows < 0)
+        report.duplicates = _smallest(table.duplicates)
+        report.duplicate_ids = len(table.duplicates)
+        report.without_id = table.without_id
+        return table.take(rows)
+
+
+def _lists(values: pa.Array, lengths: np.ndarray) -> pa.Array:
+    """Returns values as one list a row, large_list [rows]."""
+    ends = pa.array(np.r_[0, np.cumsum(lengths)], pa.int64())
+    return pa.LargeListArray.from_arrays(ends, values)
+
+
+def _write_report(report: Report, path: str) -> None:
+    values = {
+        name: {_text(key): count for key, count in value.items()}
+        if isinstance(value, dict)
+        else int(value)
+        for name, value in vars(report).items()
+    }
+    fileio.makedirs(os.path.dirname(path))
+    with fileio.open(path, "w") as file:
+        file.write(json.dumps(values))
+
+
+def _text(value: bytes | str) -> str:
+    return (
+        value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+    )
+
+
+def _read_report(path: str) -> dict[str, Any]:
+    with fileio.open(path, "r") as file:
+        return json.load(file)
+
+
+def _check(report: Mapping[str, Any], rules: Preparation, splits: list[str]) -> None:
+    """Refuses what may not be and logs what was left out."""
+    if report["without_id"]:
+        raise UserError(
+            f"{report['without_id']} rows of the queries do not have exactly one "
+            f"non-empty id in {rules.table_id!r}: remove or complete them"
+        )
+    if report["duplicate_ids"]:
+        found = (
+            f"{report['duplicate_ids']} ids of the queries have several rows, such as "
+            f"{_examples(report['duplicates'])}"
+        )
+        if rules.table_duplicates == "stop":
+            raise UserError(
+                f"{found}: mend the table or set queries.duplicates to keep_one"
             )
-            for name, length in rules.histories.items()
-        }
-        if rules.has_weight:
-            features[WEIGHT_FEATURE] = weight[rows].tolist()
-        written = [_with_features(r, features, at) for at, r in enumerate(batch)]
-        for split in self._splits:
-            chosen = [
-                written[at] for at, row in enumerate(rows) if splits[row] == split
-            ]
-            with records.SplitWriter(self._uri, split, part, self._parts) as writer:
-                writer.write(chosen)
-            _count(_KEPT + split, len(chosen))
-
-
-def _with_features(record: bytes, features: Mapping[str, Any], row: int) -> bytes:
-    """Returns a tf.Example with its weight and histories added."""
-    if not features:
-        return record
-    example = tf.train.Example.FromString(record)
-    for name, values in features.items():
-        feature = example.features.feature[name]
-        feature.Clear()
-        if name == WEIGHT_FEATURE:
-            feature.float_list.value.append(values[row])
-        else:
-            feature.bytes_list.value.extend(values[row].tolist())
-    return example.SerializeToString()
-
-
-def _check(counted: dict[str, int], splits: list[str]) -> None:
-    """Refuses empty splits and logs what was left out."""
+        _LOGGER.warning("%s; one of each was kept", found)
     for split in splits:
-        read, kept = counted.get(_READ + split, 0), counted.get(_KEPT + split, 0)
+        read, kept = report["read"].get(split, 0), report["kept"].get(split, 0)
         if not kept:
             raise UserError(
                 f"split {split!r} of the interactions has no rows left of {read}: "
@@ -288,3 +491,18 @@ def _check(counted: dict[str, int], splits: list[str]) -> None:
                 "interactions, %s: %d of %d rows kept (%.2f%%)",
                 split, kept, read, 100 * kept / read,
             )  # fmt: skip
+    if report["without_rows"]:
+        total = sum(report["kept"].values())
+        _LOGGER.warning(
+            "%d of %d interactions (%.2f%%) have no row among the queries, such as "
+            "those of %s; they are without its features",
+            report["without_rows"], total, 100 * report["without_rows"] / total,
+            _examples(report["without_row"]),
+        )  # fmt: skip
+
+
+def _examples(counts: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{id_!r} ({rows} {'row' if rows == 1 else 'rows'})"
+        for id_, rows in counts.items()
+    )

@@ -3,7 +3,7 @@
 """The rules of preparation, in NumPy: which rows stay, their weights and histories."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,12 @@ class Preparation:
     history_of_all_splits: bool = False
     """Whether a history is what came before, of whatever split; else it is the other
     rows of the training split."""
+    table_id: str | None = None
+    """Feature of the table of queries with their id; None: there is no table."""
+    table_features: Sequence[str] = ()
+    """Features of that table to join to the interactions."""
+    table_duplicates: str = "stop"
+    """What several rows of one id in that table do: stop or keep_one."""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the rules as JSON-able values."""
@@ -72,6 +78,7 @@ class Preparation:
             or self.min_query_interactions > 1
             or self.min_candidate_interactions > 1
             or self.histories
+            or self.table_id
         )
 
     @property
@@ -197,28 +204,45 @@ def frequent(ids: np.ndarray, known: Mapping[bytes, int], least: int) -> np.ndar
     return np.fromiter((known.get(i, 0) >= least for i in ids), bool, len(ids))
 
 
-def histories(log: Log, length: int, of_all_splits: bool) -> list[np.ndarray]:
+def histories(
+    log: Log, length: int, of_all_splits: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns each row's history, the oldest candidate first.
 
     Args:
         log: Rows by query and time.
         length: Most candidates in a history, the latest ones.
         of_all_splits: For splits that hold out later rows or whole queries: a history
-            is what came before, of whatever split. Else, where rows are held out at
-            random, it is all other training rows of the query, before or after: what
-            baselines know of it too.
+            is what came before, of whatever split; where no row has a time, all other
+            rows of the query. Else, where rows are held out at random, it is all other
+            training rows of the query, before or after: what baselines know of it too.
+
+    Returns:
+        The rows whose candidates are in the histories, one history after the other,
+        int64 [total], and the length of each, int64 [rows].
     """
-    in_order = of_all_splits and bool(log.timestamp.any())
-    starts = np.flatnonzero(np.r_[True, log.query[1:] != log.query[:-1]])
-    ends = np.r_[starts[1:], len(log)]
-    result: list[np.ndarray] = []
-    for start, end in zip(starts, ends, strict=True):
-        candidate, is_train = log.candidate[start:end], log.is_train[start:end]
-        for row in range(end - start):
-            usable = is_train | of_all_splits
-            if in_order:
-                usable = usable[:row]
-            else:
-                usable = usable & (np.arange(end - start) != row)
-            result.append(candidate[np.flatnonzero(usable)[-length:]])
-    return result
+    row = np.arange(len(log))
+    usable = row if of_all_splits else np.flatnonzero(log.is_train)
+    new = np.r_[True, log.query[1:] != log.query[:-1]] if len(log) else row > 0
+    group = np.cumsum(new) - 1
+    starts = np.flatnonzero(new)
+    # Where the usable rows of a row's query begin and end among all usable ones.
+    begin = np.searchsorted(usable, starts)[group]
+    end = np.searchsorted(usable, np.r_[starts[1:], len(log)][: len(starts)])[group]
+    if of_all_splits and log.timestamp.any():
+        begin = np.maximum(begin, row - length)
+        return _ranges(begin, row - begin)
+    own = np.searchsorted(usable, row)
+    longer = np.maximum(begin, end - length - 1)
+    # A row is no part of its own history: one more is looked at where it would be.
+    has_itself = (own >= longer) & (own < end) & np.isin(row, usable)
+    begin = np.where(has_itself, longer, np.maximum(begin, end - length))
+    at, lengths = _ranges(begin, end - begin)
+    keep = usable[at] != np.repeat(row, lengths)
+    return usable[at[keep]], lengths - has_itself
+
+
+def _ranges(begin: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns begin, begin + 1, ... of each range, one after the other; and lengths."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(begin - before, lengths) + np.arange(lengths.sum()), lengths

@@ -1,9 +1,10 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Baselines without learned embeddings: popularity, item-kNN and EASE.
+"""Baselines to hold a model against: popularity, item-kNN, EASE and iALS.
 
 Each takes the training interactions as a sparse `[q, n]` matrix, in which every nonzero
-entry is one interaction of weight 1, and returns each query's best candidates.
+entry is one interaction of weight 1, and returns the best candidates for each row of
+`history`, `[h, n]`: what is known of those who ask, by default the training matrix.
 """
 
 from __future__ import annotations
@@ -65,16 +66,23 @@ def interaction_matrix(
     return _binary(csr_matrix((np.ones(len(rows)), (rows, columns)), shape))
 
 
-def popularity(train: csr_matrix, k: int, *, mask_seen: bool = True) -> Indices:
+def popularity(
+    train: csr_matrix,
+    k: int,
+    *,
+    mask_seen: bool = True,
+    history: csr_matrix | None = None,
+) -> Indices:
     """Ranks candidates by the number of queries that interacted with them.
 
     Args:
         train: `[q, n]` training interactions.
         k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own training candidates out of its list.
+        mask_seen: Whether to leave a query's own history out of its list.
+        history: `[h, n]` what is known of those who ask; None: `train`.
 
     Returns:
-        `[q, k]` candidate indices, best first, ties by the lower index; -1 pads lists
+        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
         with fewer than k candidates left.
 
     Raises:
@@ -86,7 +94,7 @@ def popularity(train: csr_matrix, k: int, *, mask_seen: bool = True) -> Indices:
     def score(history: csr_matrix) -> NDArray[Any]:
         return np.tile(counts, (history.shape[0], 1))
 
-    return _rank(score, seen, k, mask_seen)
+    return _rank(score, seen, history, k, mask_seen)
 
 
 def item_knn(
@@ -94,6 +102,7 @@ def item_knn(
     k: int,
     *,
     mask_seen: bool = True,
+    history: csr_matrix | None = None,
     neighbours: int = 100,
     shrinkage: float = 10.0,
 ) -> Indices:
@@ -107,15 +116,16 @@ def item_knn(
     Args:
         train: `[q, n]` training interactions.
         k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own training candidates out of its list.
+        mask_seen: Whether to leave a query's own history out of its list.
+        history: `[h, n]` what is known of those who ask; None: `train`.
         neighbours: Neighbours kept for each candidate, at least 1; ties by the lower
             index.
         shrinkage: Damps similarities that few queries support; 0 is plain cosine.
 
     Returns:
-        `[q, k]` candidate indices, best first, ties by the lower index; -1 pads lists
-        with fewer than k candidates that have a neighbour in the history. A query
-        without training interactions has an empty list.
+        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
+        with fewer than k candidates that have a neighbour in the history. An empty
+        history has an empty list.
 
     Raises:
         ValueError: If k or neighbours is below 1, or shrinkage is negative.
@@ -132,7 +142,7 @@ def item_knn(
         scores[scores <= 0] = -np.inf
         return scores
 
-    return _rank(score, seen, k, mask_seen)
+    return _rank(score, seen, history, k, mask_seen)
 
 
 def ease(
@@ -140,6 +150,7 @@ def ease(
     k: int,
     *,
     mask_seen: bool = True,
+    history: csr_matrix | None = None,
     regularization: float = 500.0,
     max_candidates: int = EASE_MAX_CANDIDATES,
 ) -> Indices:
@@ -153,14 +164,14 @@ def ease(
     Args:
         train: `[q, n]` training interactions X.
         k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own training candidates out of its list.
+        mask_seen: Whether to leave a query's own history out of its list.
+        history: `[h, n]` what is known of those who ask; None: `train`.
         regularization: Weight of the squared norm of B, above 0.
         max_candidates: Largest n accepted.
 
     Returns:
-        `[q, k]` candidate indices, best first, ties by the lower index; -1 pads lists
-        with fewer than k candidates left. A query without training interactions has
-        an empty list.
+        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
+        with fewer than k candidates left. An empty history has an empty list.
 
     Raises:
         UserError: If the catalogue is larger than `max_candidates`, or the
@@ -183,7 +194,70 @@ def ease(
         scores[np.diff(history.indptr) == 0] = -np.inf
         return scores
 
-    return _rank(score, seen, k, mask_seen)
+    return _rank(score, seen, history, k, mask_seen)
+
+
+def ials(
+    train: csr_matrix,
+    k: int,
+    *,
+    mask_seen: bool = True,
+    history: csr_matrix | None = None,
+    factors: int = 64,
+    regularization: float = 20.0,
+    alpha: float = 4.0,
+    iterations: int = 15,
+    seed: int = 42,
+) -> Indices:
+    """Ranks candidates by iALS, a matrix factorisation, as `implicit` fits it.
+
+    Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets"
+    (ICDM 2008): factors of queries and candidates minimise the squared error of a 1
+    where there was an interaction, weighed `alpha`, and of a 0 elsewhere, weighed 1,
+    plus `regularization` times their squared norms. A history that was not trained on
+    is folded in: its factors are solved for with those of the candidates fixed.
+
+    Args:
+        train: `[q, n]` training interactions.
+        k: Length of the lists, at least 1.
+        mask_seen: Whether to leave a query's own history out of its list.
+        history: `[h, n]` what is known of those who ask; None: `train`.
+        factors: Dimensions of the factors.
+        regularization: Weight of their squared norms.
+        alpha: Weight of an interaction.
+        iterations: Passes of alternating least squares.
+        seed: Of the initial factors.
+
+    Returns:
+        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
+        with fewer than k candidates left. An empty history has an empty list.
+
+    Raises:
+        ValueError: If k is below 1.
+    """
+    from implicit.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
+
+    seen = _binary(train).astype(np.float32)
+
+    def score(history: csr_matrix) -> NDArray[Any]:
+        rows = np.arange(history.shape[0])
+        queries = model.recalculate_user(rows, history.astype(np.float32))
+        scores = queries @ model.item_factors.T
+        scores[np.diff(history.indptr) == 0] = -np.inf
+        return scores
+
+    # implicit has threads of its own, which those of BLAS would get in the way of.
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=factors,
+            regularization=regularization,
+            alpha=alpha,
+            iterations=iterations,
+            random_state=seed,
+        )
+        model.fit(seen, show_progress=False)
+        return _rank(score, seen, history, k, mask_seen)
 
 
 def _ease_weights(seen: csr_matrix, regularization: float) -> NDArray[np.float64]:
@@ -241,18 +315,20 @@ def _neighbourhoods(seen: csr_matrix, neighbours: int, shrinkage: float) -> csr_
 def _rank(
     score: Callable[[csr_matrix], NDArray[Any]],
     seen: csr_matrix,
+    history: csr_matrix | None,
     k: int,
     mask_seen: bool,
 ) -> Indices:
-    """Scores histories block by block and keeps each query's best k candidates."""
-    queries, candidates = seen.shape
+    """Scores histories block by block and keeps the best k candidates of each."""
+    known = seen if history is None else _binary(history)
+    queries, candidates = known.shape
     step = max(1, _CELLS_PER_BLOCK // max(1, candidates))
     lists = [np.empty((0, k), np.int64)]
     for start in range(0, queries, step):
-        history = seen[start : start + step]
-        scores = score(history)
+        block = known[start : start + step]
+        scores = score(block)
         if mask_seen:
-            scores[history.nonzero()] = -np.inf
+            scores[block.nonzero()] = -np.inf
         lists.append(top_k_from_scores(scores, k)[1])
     return np.concatenate(lists)
 

@@ -41,9 +41,15 @@ class EvaluationConfig(BaseModel):
     """Jackknife intervals in Evaluator, bootstrap intervals in IndexEvaluator."""
     latency_queries: Positive = 1000
     """Single queries timed, after warm-up, for exact and approximate search each."""
+    max_queries: Positive = 20_000
+    """Distinct held-out queries that IndexEvaluator asks; of more, a random sample."""
+    item_knn_up_to: NonNegativeInt = 50_000
+    """Largest catalogue for the item-kNN baseline; 0: never."""
+    ials_up_to: NonNegativeInt = 200_000
+    """Largest catalogue for the iALS baseline; 0: never."""
     ease_up_to: NonNegativeInt = 10_000
     """Largest catalogue for the EASE baseline (its matrix is dense); 0: never."""
     ease_regularization: PositiveFloat = 500.0
     """EASE's lambda."""
     seed: NonNegativeInt = 42
-    """Of the bootstrap."""
+    """Of the bootstrap, the sample of queries and iALS."""

@@ -28,8 +28,10 @@ from serving.evaluation.interactions import (  # noqa: E402
     Queries,
     Table,
     distinct_queries,
+    number,
     positions,
     read_table,
+    sample,
 )
 from serving.model import Recommender  # noqa: E402
 from serving.servable import CANDIDATE_ID, EXCLUDE, K  # noqa: E402
@@ -46,8 +48,8 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
       request: `model` (a folder), `seen_files` and `eval_files` (patterns of raw
-        interactions), `query_id` and `candidate_id` (features of these), `config`
-        (an EvaluationConfig as values).
+        interactions), `query_id`, `candidate_id` and `histories` (features of these),
+        `config` (an EvaluationConfig as values).
 
     Returns:
       The report, JSON-able; see docs/metrics.md for what each figure means.
@@ -56,7 +58,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     model = Recommender(request["model"])
     load_seconds = time.perf_counter() - started
-    data = _Data(model, request)
+    data = _Data(model, request, config)
     lists = _retrieve(model, data)
     report: dict[str, Any] = {
         "protocol": data.describe(config),
@@ -82,9 +84,18 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         },
         "latency_ms": _latency(model, data.queries, config),
     }
-    popular = data.popularity(mask_seen=True)
-    report["intervals"] = data.intervals(lists["scann_masked"], popular, config)
-    report["baselines"] = data.baselines(config)
+    masked = data.baseline_lists(config, mask_seen=True)
+    kept = data.baseline_lists(config, mask_seen=False)
+    report["intervals"] = data.intervals(
+        lists["scann_masked"], masked["popularity"], config
+    )
+    report["baselines"] = {
+        name: {
+            "top_k_accuracy": data.accuracy(kept[name]),
+            "top_k_accuracy_masked": data.accuracy(masked[name]),
+        }
+        for name in masked
+    }
     gates = index_gates(config.gates, report)
     report["gates"] = [gate.as_dict() for gate in gates]
     report["passed"] = all(gate.passed for gate in gates)
@@ -92,9 +103,11 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Data:
-    """The splits in positions: what was seen, and what is to be found."""
+    """The splits in positions: what is known of each query, what is to be found."""
 
-    def __init__(self, model: Recommender, request: dict[str, Any]):
+    def __init__(
+        self, model: Recommender, request: dict[str, Any], config: EvaluationConfig
+    ):
         """Reads the splits and aligns them with the model's catalogue."""
         query_id, candidate_id = request["query_id"], request["candidate_id"]
         text = tf.TensorSpec([None], tf.string)
@@ -103,47 +116,63 @@ class _Data:
         seen = read_table(request["seen_files"], {query_id: text, candidate_id: text})
         catalogue = model.candidate_ids()
         self.candidates = len(catalogue)
-        self.queries = distinct_queries(held_out, sorted(model.query_features))
+        every = distinct_queries(held_out, sorted(model.query_features))
+        self.distinct = len(every)
+        self.queries, rows = sample(every, config.max_queries, config.seed)
         self.query = self.queries.of_row
-        self.candidate = positions(held_out.columns[candidate_id], catalogue)
-        self._align_seen(held_out, seen, catalogue, query_id, candidate_id)
+        self.candidate = positions(held_out.columns[candidate_id][rows], catalogue)
+        self._align_seen(held_out.columns[query_id][rows], seen, catalogue, request)
 
     def _align_seen(
         self,
-        held_out: Table,
+        asking: np.ndarray,
         seen: Table,
         catalogue: np.ndarray,
-        query_id: str,
-        candidate_id: str,
+        request: dict[str, Any],
     ) -> None:
-        """Builds the matrices of seen interactions, by eval query and by all users."""
-        users, user_of_seen = np.unique(seen.columns[query_id], return_inverse=True)
+        """Builds the matrices of training interactions and of what is known to a query.
+
+        Known are the training interactions of its id and the histories that it carries.
+        """
+        user_of_seen, users = number(seen.columns[request["query_id"]])
         shape = (len(users), self.candidates)
+        seen_candidates = seen.columns[request["candidate_id"]]
         self.train = baselines.interaction_matrix(
-            user_of_seen, positions(seen.columns[candidate_id], catalogue), shape
+            user_of_seen, positions(seen_candidates, catalogue), shape
         )
         first_row = np.unique(self.query, return_index=True)[1]
-        self.user = positions(held_out.columns[query_id][first_row], users)
-        known = sparse.vstack(
-            [
-                self.train,
-                sparse.csr_matrix((1, self.candidates), dtype=self.train.dtype),
-            ]
-        ).tocsr()
+        self.user = positions(asking[first_row], users)
+        nothing = sparse.csr_matrix((1, self.candidates), dtype=self.train.dtype)
+        known = sparse.vstack([self.train, nothing]).tocsr()
         # A user without history is row -1: the empty one at the end.
-        self.seen = known[np.where(self.user < 0, len(users), self.user)]
+        self.known = known[np.where(self.user < 0, len(users), self.user)]
+        for name in request["histories"]:
+            self.known += self._history(name, catalogue)
+        # Interactions of one user are not independent, whatever else they ask with.
+        self.cluster = number(asking)[0]
         self.seen_rows = len(seen)
+
+    def _history(self, name: str, catalogue: np.ndarray) -> sparse.csr_matrix:
+        """Returns the candidates in a history feature, [queries, candidates]."""
+        ids = self.queries.features[name]
+        rows, columns = np.nonzero(ids != b"")
+        return baselines.interaction_matrix(
+            rows,
+            positions(ids[rows, columns], catalogue),
+            (len(self.queries), self.candidates),
+        )
 
     def describe(self, config: EvaluationConfig) -> dict[str, Any]:
         """States the protocol that the figures were measured under."""
-        cold = self.user[self.query] < 0
+        cold = (self.user < 0) & (np.diff(self.known.indptr) == 0)
         return {
             "definition": "top-k accuracy by candidate id, mean over interactions",
             "masking": "seen kept; in top_k_accuracy_masked seen left out",
             "interactions": len(self.query),
             "seen_interactions": self.seen_rows,
             "queries": len(self.queries),
-            "cold_interactions_share": float(cold.mean()),
+            "distinct_queries": self.distinct,
+            "cold_interactions_share": float(cold[self.query].mean()),
             "unknown_candidates": int((self.candidate < 0).sum()),
             "seed": config.seed,
         }
@@ -162,10 +191,10 @@ class _Data:
         k = config.gates.gate_k
         hits = [self._hits(lists, k).astype(float) for lists in (model, popular)]
         accuracy = intervals.bootstrap_mean(
-            hits[0], clusters=self.query, seed=config.seed
+            hits[0], clusters=self.cluster, seed=config.seed
         )
         difference = intervals.paired_bootstrap_difference(
-            hits[0], hits[1], clusters=self.query, seed=config.seed
+            hits[0], hits[1], clusters=self.cluster, seed=config.seed
         )
         return {
             "k": k,
@@ -178,42 +207,37 @@ class _Data:
         ranks = metrics.ranks(retrieved, self.query, self.candidate)
         return (ranks >= 0) & (ranks < k)
 
-    def baselines(self, config: EvaluationConfig) -> dict[str, Any]:
-        """Scores popularity, item-kNN and EASE on the very same split."""
-        rankings = {
-            "popularity": self.popularity,
-            "item_knn": self._per_user(baselines.item_knn),
-            "ease": self._per_user(
-                baselines.ease, regularization=config.ease_regularization
+    def baseline_lists(
+        self, config: EvaluationConfig, mask_seen: bool
+    ) -> dict[str, np.ndarray]:
+        """Ranks by every baseline that takes so large a catalogue.
+
+        Each knows of a query what the model is told of it and what it was trained on.
+        """
+        rankings: dict[str, tuple[Any, float, dict[str, Any]]] = {
+            "popularity": (baselines.popularity, np.inf, {}),
+            "item_knn": (baselines.item_knn, config.item_knn_up_to, {}),
+            "ease": (
+                baselines.ease,
+                config.ease_up_to,
+                {
+                    "regularization": config.ease_regularization,
+                    "max_candidates": config.ease_up_to,
+                },
             ),
+            "ials": (baselines.ials, config.ials_up_to, {"seed": config.seed}),
         }
-        if self.candidates > config.ease_up_to:
-            rankings = {"popularity": self.popularity}
         return {
-            name: {
-                "top_k_accuracy": self.accuracy(ranking(mask_seen=False)),
-                "top_k_accuracy_masked": self.accuracy(ranking(mask_seen=True)),
-            }
-            for name, ranking in rankings.items()
+            name: ranking(
+                self.train,
+                max(KS),
+                mask_seen=mask_seen,
+                history=self.known,
+                **options,
+            )
+            for name, (ranking, up_to, options) in rankings.items()
+            if self.candidates <= up_to
         }
-
-    def popularity(self, mask_seen: bool) -> np.ndarray:
-        """Ranks by all users' interactions, for the queries of the eval split."""
-        counts = np.asarray(self.train.sum(axis=0)).reshape(1, -1)
-        scores = np.broadcast_to(counts, self.seen.shape).astype(np.float32)
-        if mask_seen:
-            scores = np.where(self.seen.toarray() > 0, -np.inf, scores)
-        return metrics.top_k_from_scores(scores, max(KS))[1]
-
-    def _per_user(self, ranking: Any, **options: Any) -> Any:
-        """Ranks for all users; an eval query of an unknown one gets nothing."""
-
-        def ranked(mask_seen: bool) -> np.ndarray:
-            lists = ranking(self.train, max(KS), mask_seen=mask_seen, **options)
-            lists = np.vstack([lists, np.full((1, lists.shape[1]), -1)])
-            return lists[np.where(self.user < 0, len(lists) - 1, self.user)]
-
-        return ranked
 
 
 def _mean_recall(approximate: np.ndarray, exact: np.ndarray, k: int) -> float:
@@ -233,7 +257,7 @@ def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
     queries = model.embed_query(data.queries.features)
     embeddings = model.embeddings()
     seen = [
-        [catalogue[i].decode() for i in data.seen[row].indices]
+        [catalogue[i].decode() for i in data.known[row].indices]
         for row in range(len(data.queries))
     ]
 
@@ -249,7 +273,9 @@ def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
 
     lists = {
         "exact": metrics.exact_top_k(queries, embeddings, longest)[1],
-        "exact_masked": metrics.exact_top_k(queries, embeddings, longest, data.seen)[1],
+        "exact_masked": metrics.exact_top_k(queries, embeddings, longest, data.known)[
+            1
+        ],
         "exact_signature": ask(True, None, longest),
     }
     for name, exclude in (("scann", None), ("scann_masked", seen)):

@@ -95,10 +95,10 @@ def test_without_titles_ids_are_shown(embed, new_examples):
     assert found["5"]["title"] == "5"
 
 
-def test_a_candidate_that_lacks_a_title_has_an_empty_one(embed, new_examples):
+def test_a_candidate_that_lacks_a_title_shows_its_id(embed, new_examples):
     rows = [{"movie_id": b"5"}, {"movie_id": b"6", "movie_title": b"Six"}]
     found = rows_of(embed(new_examples({"train": [rows]}), title="movie_title"))
-    assert {id_: row["title"] for id_, row in found.items()} == {"5": "", "6": "Six"}
+    assert {id_: row["title"] for id_, row in found.items()} == {"5": "5", "6": "Six"}
 
 
 def test_an_empty_catalogue_is_told_in_one_sentence(embed, new_examples):

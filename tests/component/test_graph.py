@@ -130,7 +130,15 @@ ABOUT = "ScannIndexer"  # Its manifest tells of the whole recipe.
         ("interactions.split.seed=7", {"ExampleGen.interactions", ABOUT}),
         ("interactions.orphans=drop", {"ExampleCleaner", ABOUT}),
         ("candidates.duplicates=keep_one", {"ExampleCleaner", ABOUT}),
-        ("candidates.title=null", {"CandidateEmbedder", ABOUT}),
+        (
+            "candidates.title=null",
+            {
+                "ExampleGen.candidates",
+                "SchemaGen.candidates",
+                "CandidateEmbedder",
+                ABOUT,
+            },
+        ),
         ("embedding_batch_size=5", {"CandidateEmbedder"}),
         ("data_dir=/other", {"ExampleGen.candidates", "ExampleGen.interactions"}),
     ],
@@ -169,10 +177,12 @@ def test_a_valid_split_is_transformed_and_watched():
 
 
 def test_without_a_schema_one_is_inferred():
-    built = build("interactions.schema=null")
-    kinds = {node.id: type(node).__name__ for node in built.components}
-    assert kinds["SchemaGen.interactions"] == "SchemaGen"
-    assert kinds["SchemaGen.candidates"] == "ImportSchemaGen"
+    files = {
+        node: parameters(build("interactions.schema=null"))[node]["schema_file"]
+        for node in ("SchemaGen.interactions", "SchemaGen.candidates")
+    }
+    assert ".pbtxt" not in files["SchemaGen.interactions"]
+    assert "candidates.pbtxt" in files["SchemaGen.candidates"]
 
 
 def test_every_node_with_code_of_ours_goes_by_its_fingerprint(monkeypatch):
@@ -184,7 +194,7 @@ def test_every_node_with_code_of_ours_goes_by_its_fingerprint(monkeypatch):
     monkeypatch.setattr(pipeline.graph, "fingerprint", other)
     after = parameters(build())
     # TFX's own nodes run TFX's own code.
-    foreign = {"SchemaGen", "StatisticsGen", "LatestBlessedModel"}
+    foreign = {"StatisticsGen", "LatestBlessedModel"}
     expected = {node for node in UPSTREAM if node.split(".")[0] not in foreign}
     assert {node for node in before if before[node] != after[node]} == expected
 

@@ -19,14 +19,15 @@ import tensorflow_transform as tft
 
 from serving.model import Recommender
 from serving.process import child_environment
+from trainer.features import vocabulary_name
 
 NODES = [
     "ExampleGen.candidates",
     "ExampleGen.interactions",
-    "SchemaGen.candidates",
-    "SchemaGen.interactions",
     "StatisticsGen.candidates",
     "StatisticsGen.interactions",
+    "SchemaGen.candidates",
+    "SchemaGen.interactions",
     "ExampleValidator.candidates",
     "ExampleValidator.interactions",
     "ExampleCleaner",
@@ -86,7 +87,7 @@ def catalogue(movielens_data_dir) -> dict[str, str]:
         feature = tf.train.Example.FromString(record).features.feature
         (id_,) = feature["movie_id"].bytes_list.value
         (title,) = feature["movie_title"].bytes_list.value
-        titles[id_.decode()] = title.decode()
+        titles[id_.decode()] = title.decode().strip()  # one ends with a blank
     assert len(titles) == 1682
     return titles
 
@@ -199,7 +200,7 @@ def test_vocabularies_come_from_where_they_should(first_run, catalogue):
         )
         for name in ("interactions", "candidates")
     }
-    users = graphs["interactions"].vocabulary_by_name("query_ids")
+    users = graphs["interactions"].vocabulary_by_name(vocabulary_name("user_id"))
     assert sorted(user.decode() for user in users) == sorted(set(train))
     assert set(held_out) - set(train)
     movies = graphs["candidates"].vocabulary_by_name("candidate_ids")

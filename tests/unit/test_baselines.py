@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from implicit import als
 from scipy.sparse import csc_matrix, csr_matrix
 
 from serving.errors import UserError
 from serving.evaluation import baselines
 
-ALL = [baselines.popularity, baselines.item_knn, baselines.ease]
+ALL = [baselines.popularity, baselines.item_knn, baselines.ease, baselines.ials]
 
 
 @st.composite
@@ -223,6 +224,49 @@ def test_ease_refuses_a_catalogue_too_large_before_any_work():
     assert baselines.ease(random_matrix(3, 5), 1, max_candidates=5).shape == (3, 1)
     with pytest.raises(UserError, match="at most 4"):
         baselines.ease(random_matrix(3, 5), 1, max_candidates=4)
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_ials_lists_follow_the_normal_equations(mask_seen, monkeypatch):
+    fitted = []
+
+    make = als.AlternatingLeastSquares
+
+    def make_and_keep(**options):
+        fitted.append(make(**options))
+        return fitted[0]
+
+    monkeypatch.setattr(als, "AlternatingLeastSquares", make_and_keep)
+    train, history = random_matrix(40, 25), random_matrix(9, 25, seed=5)
+    lists = baselines.ials(
+        train, 10, mask_seen=mask_seen, history=history, factors=5, alpha=3.0
+    )
+    factors = np.asarray(fitted[0].item_factors, np.float64)
+    asked = history.toarray()
+    scores = []
+    for row in asked:
+        weight = np.where(row > 0, 3.0, 1.0)
+        left = (factors.T * weight) @ factors + 20 * np.eye(5)
+        scores.append(factors @ np.linalg.solve(left, factors.T @ (weight * row)))
+    expected = naive_lists(scores, asked, 10, mask_seen)
+    np.testing.assert_array_equal(lists, expected)
+    # The factors of the candidates solve the same equations of their own side.
+    queries = np.asarray(fitted[0].user_factors, np.float64)
+    column = train.toarray()[:, 0]
+    weight = np.where(column > 0, 3.0, 1.0)
+    left = (queries.T * weight) @ queries + 20 * np.eye(5)
+    solved = np.linalg.solve(left, queries.T @ (weight * column))
+    np.testing.assert_allclose(factors[0], solved, rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("baseline", ALL)
+def test_a_history_is_ranked_as_if_it_had_been_a_training_row(baseline):
+    train = random_matrix(30, 20)
+    rows = np.array([3, 0, 3, 29])
+    for mask_seen in (True, False):
+        every = baseline(train, 6, mask_seen=mask_seen)
+        lists = baseline(train, 6, mask_seen=mask_seen, history=train[rows])
+        np.testing.assert_array_equal(lists, every[rows])
 
 
 def test_ease_says_when_it_cannot_invert():

@@ -122,6 +122,7 @@ def case(world: World, build, tmp_path_factory) -> Case:
         "eval_files": [write_interactions(folder / "eval", held_out)],
         "query_id": "user_id",
         "candidate_id": "movie_id",
+        "histories": [],
         "config": {"latency_queries": 30, "gates": {"max_p99_ms": 10_000}},
     }
     return Case(request, train + valid, held_out)
@@ -211,7 +212,7 @@ def test_the_report_has_what_shortlist_metrics_prints(report):
         assert set(report["top_k_accuracy"][name]) == set(map(str, KS))
         assert {"p50", "p95", "p99"} == set(report["latency_ms"][name])
     assert set(report["recall"]) == {"10", "100"}
-    assert {"popularity", "item_knn", "ease"} == set(report["baselines"])
+    assert {"popularity", "item_knn", "ease", "ials"} == set(report["baselines"])
     assert report["gates"] and report["index"]["kind"] == "scann"
 
 
@@ -233,6 +234,7 @@ def test_the_protocol_is_counted_right(report, case: Case):
         "interactions": len(case.held_out),
         "seen_interactions": len(case.seen),
         "queries": len(case.users),
+        "distinct_queries": len(case.users),
         "cold_interactions_share": 2 / len(case.held_out),
         "unknown_candidates": 1,
         "seed": 42,
@@ -412,13 +414,39 @@ def test_an_empty_history_is_a_number(case: Case, tmp_path, world: World):
     assert report["protocol"]["cold_interactions_share"] == pytest.approx(2 / 3)
 
 
-def test_ease_can_be_left_out_and_so_can_intervals(case: Case, tmp_path):
+@pytest.mark.parametrize("name", ["item_knn", "ease", "ials"])
+def test_a_baseline_is_left_out_above_its_size(name, case: Case, tmp_path):
+    bounds = dict.fromkeys(("item_knn_up_to", "ease_up_to", "ials_up_to"), 0)
+    for up_to, expected in ((CANDIDATES - 1, set()), (CANDIDATES, {name})):
+        bounds[f"{name}_up_to"] = up_to
+        folder = tmp_path / str(up_to)
+        report = evaluated(case, folder, [("1", "007")], [("1", "7")], **bounds)
+        assert set(report["baselines"]) == {"popularity", *expected}
+
+
+def test_intervals_can_be_left_out(case: Case, tmp_path):
     report = evaluated(
-        case, tmp_path, [("1", "007")], [("1", "7")],
-        ease_up_to=CANDIDATES - 1, confidence_intervals=False,
-    )  # fmt: skip
-    assert set(report["baselines"]) == {"popularity"}
+        case, tmp_path, [("1", "007")], [("1", "7")], confidence_intervals=False
+    )
     assert report["intervals"] == {}
+
+
+def test_of_many_queries_a_sample_is_asked(case: Case, tmp_path, world: World):
+    held_out = [
+        (user, movie)
+        for place, user in enumerate(world.users[:30])
+        for movie in world.ranking(user)[10 * place : 10 * place + 2]
+    ]
+    reports = [
+        evaluated(case, tmp_path / name, held_out, [("1", "7")], max_queries=10, **more)
+        for name, more in (("a", {}), ("b", {}), ("c", {"seed": 7}))
+    ]
+    for report in reports:
+        protocol = report["protocol"]
+        assert (protocol["queries"], protocol["distinct_queries"]) == (10, 30)
+        assert protocol["interactions"] == 20
+    accuracy = [report["top_k_accuracy"]["exact"] for report in reports]
+    assert accuracy[0] == accuracy[1] != accuracy[2]
 
 
 def test_a_gate_that_fails_says_by_how_much(case: Case, tmp_path):
