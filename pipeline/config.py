@@ -441,7 +441,7 @@ def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig
         make_absolute(part.get("source"), folder)
         schema = part.get("schema")
         if isinstance(schema, str) and "://" not in schema:
-            part["schema"] = os.path.join(folder, schema)
+            part["schema"] = os.path.normpath(os.path.join(folder, schema))
     try:
         config = PipelineConfig.model_validate(file.tree)
     except pydantic.ValidationError as error:

@@ -159,4 +159,4 @@ def make_absolute(source: Any, folder: str) -> None:
     for name in FILE_FORMATS:
         path = source.get(name)
         if isinstance(path, str) and path and "://" not in path:
-            source[name] = os.path.join(folder, path)
+            source[name] = os.path.normpath(os.path.join(folder, path))

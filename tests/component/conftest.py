@@ -34,9 +34,12 @@ def new_artifact(tmp_path: pathlib.Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def new_examples(new_artifact: Callable[..., Any]) -> Callable[..., Any]:
-    """Writes an Examples artifact: a list of shards of features for each split."""
+    """Writes an Examples artifact: a list of shards of features for each split.
 
-    def make(splits: dict[str, list[list[dict[str, bytes]]]]) -> Any:
+    A feature is one value or a list of them; bytes, ints or floats.
+    """
+
+    def make(splits: dict[str, list[list[dict[str, Any]]]]) -> Any:
         import tensorflow as tf
         from tfx.types import standard_artifacts
 
@@ -50,14 +53,21 @@ def new_examples(new_artifact: Callable[..., Any]) -> Callable[..., Any]:
                     for row in rows:
                         example = tf.train.Example()
                         for name, value in row.items():
+                            values = value if isinstance(value, list) else [value]
                             feature = example.features.feature[name]
-                            feature.bytes_list.value.append(value)
+                            _list_of(feature, values).extend(values)
                         writer.write(example.SerializeToString())
                 if not rows:
                     path.write_bytes(gzip.compress(b""))
         return artifact
 
     return make
+
+
+def _list_of(feature: Any, values: list[Any]) -> Any:
+    """The list of a feature that takes values of this type."""
+    kinds = {bytes: "bytes_list", int: "int64_list", float: "float_list"}
+    return getattr(feature, kinds[type(values[0])]).value
 
 
 @pytest.fixture

@@ -22,7 +22,11 @@ from serving.model import Recommender
 
 KS = (1, 5, 10, 50, 100)
 FAST = EvaluationConfig(
-    latency_queries=5, confidence_intervals=False, ease_up_to=0
+    latency_queries=5,
+    confidence_intervals=False,
+    ease_up_to=0,
+    ials_up_to=0,
+    item_knn_up_to=0,
 ).model_dump()
 
 

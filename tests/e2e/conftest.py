@@ -14,7 +14,11 @@ import pytest
 
 MORE_LEAVES = "index.leaves_to_search=30"
 # What takes time and is looked at in the first runs already.
-BRIEF = ("evaluation.confidence_intervals=false", "evaluation.ease_up_to=0")
+BRIEF = (
+    "evaluation.confidence_intervals=false",
+    "evaluation.ease_up_to=0",
+    "evaluation.ials_up_to=0",
+)
 
 
 @pytest.fixture(scope="session")
