@@ -161,12 +161,15 @@ def rank_baselines(split: Split, regularization: float) -> dict[str, np.ndarray]
     # What is masked beside train (valid) is dropped from longer lists afterwards.
     beside = split.masked - train
     depth = max(_KS) + int(beside.getnnz(axis=1).max())
-    ranked = {
-        "popularity": baselines.popularity(train, depth),
-        "item-kNN": baselines.item_knn(train, depth),
-        "EASE": baselines.ease(train, depth, regularization=regularization),
+    fitted = {
+        "popularity": baselines.popularity(train),
+        "item-kNN": baselines.item_knn(train),
+        "EASE": baselines.ease(train, regularization=regularization),
     }
-    return {name: drop(lists, beside) for name, lists in ranked.items()}
+    return {
+        name: drop(baselines.rank(score, train, depth), beside)
+        for name, score in fitted.items()
+    }
 
 
 def drop(lists: np.ndarray, unwanted: csr_matrix) -> np.ndarray:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Baselines to hold a model against: popularity, item-kNN, EASE and iALS.
 
-Each takes the training interactions as a sparse `[q, n]` matrix, in which every nonzero
-entry is one interaction of weight 1, and returns the best candidates for each row of
-`history`, `[h, n]`: what is known of those who ask, by default the training matrix.
+Each is fitted to the training interactions, a sparse `[q, n]` matrix in which every
+nonzero entry is one interaction of weight 1, and gives a scorer. `rank` returns the
+best candidates for any histories, `[h, n]`: what is known of those who ask.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from serving.evaluation.metrics import Indices, top_k_from_scores
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+Scorer = Callable[["csr_matrix"], NDArray[Any]]
+"""Scores all candidates for a block of binary histories: [b, n] to float32 [b, n]."""
 
 EASE_MAX_CANDIDATES = 20_000
 """Largest catalogue EASE takes: 3.2 GB a matrix, about 8 GB at its peak."""
@@ -66,27 +69,45 @@ def interaction_matrix(
     return _binary(csr_matrix((np.ones(len(rows)), (rows, columns)), shape))
 
 
-def popularity(
-    train: csr_matrix,
-    k: int,
-    *,
-    mask_seen: bool = True,
-    history: csr_matrix | None = None,
+def rank(
+    score: Scorer, history: csr_matrix, k: int, *, mask_seen: bool = True
 ) -> Indices:
+    """Returns the best candidates for each history, block by block.
+
+    Args:
+        score: Of one of the baselines.
+        history: `[h, n]` what is known of those who ask.
+        k: Length of the lists, at least 1.
+        mask_seen: Whether to leave the history itself out of the list.
+
+    Returns:
+        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
+        with fewer than k candidates left, or that are scored at all.
+
+    Raises:
+        ValueError: If k is below 1.
+    """
+    known = _binary(history)
+    queries, candidates = known.shape
+    step = max(1, _CELLS_PER_BLOCK // max(1, candidates))
+    lists = [np.empty((0, k), np.int64)]
+    for start in range(0, queries, step):
+        block = known[start : start + step]
+        scores = score(block)
+        if mask_seen:
+            scores[block.nonzero()] = -np.inf
+        lists.append(top_k_from_scores(scores, k)[1])
+    return np.concatenate(lists)
+
+
+def popularity(train: csr_matrix) -> Scorer:
     """Ranks candidates by the number of queries that interacted with them.
 
     Args:
         train: `[q, n]` training interactions.
-        k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own history out of its list.
-        history: `[h, n]` what is known of those who ask; None: `train`.
 
     Returns:
-        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
-        with fewer than k candidates left.
-
-    Raises:
-        ValueError: If k is below 1.
+        A scorer, the same scores for every history.
     """
     seen = _binary(train)
     counts = np.bincount(seen.indices, minlength=seen.shape[1]).astype(np.float32)
@@ -94,18 +115,15 @@ def popularity(
     def score(history: csr_matrix) -> NDArray[Any]:
         return np.tile(counts, (history.shape[0], 1))
 
-    return _rank(score, seen, history, k, mask_seen)
+    return score
 
 
 def item_knn(
     train: csr_matrix,
-    k: int,
     *,
-    mask_seen: bool = True,
-    history: csr_matrix | None = None,
     neighbours: int = 100,
     shrinkage: float = 10.0,
-) -> Indices:
+) -> Scorer:
     """Ranks candidates by their similarity to the query's history.
 
     Item-based top-N recommendation (Deshpande and Karypis 2004) with shrunk cosine:
@@ -115,20 +133,15 @@ def item_knn(
 
     Args:
         train: `[q, n]` training interactions.
-        k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own history out of its list.
-        history: `[h, n]` what is known of those who ask; None: `train`.
         neighbours: Neighbours kept for each candidate, at least 1; ties by the lower
             index.
         shrinkage: Damps similarities that few queries support; 0 is plain cosine.
 
     Returns:
-        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
-        with fewer than k candidates that have a neighbour in the history. An empty
-        history has an empty list.
+        A scorer, which scores candidates without a neighbour in the history -inf.
 
     Raises:
-        ValueError: If k or neighbours is below 1, or shrinkage is negative.
+        ValueError: If neighbours is below 1, or shrinkage is negative.
     """
     if neighbours < 1:
         raise ValueError(f"neighbours must be at least 1, but is {neighbours}.")
@@ -142,18 +155,15 @@ def item_knn(
         scores[scores <= 0] = -np.inf
         return scores
 
-    return _rank(score, seen, history, k, mask_seen)
+    return score
 
 
 def ease(
     train: csr_matrix,
-    k: int,
     *,
-    mask_seen: bool = True,
-    history: csr_matrix | None = None,
     regularization: float = 500.0,
     max_candidates: int = EASE_MAX_CANDIDATES,
-) -> Indices:
+) -> Scorer:
     """Ranks candidates by EASE, a linear item-item model in closed form.
 
     Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (WWW 2019):
@@ -163,20 +173,16 @@ def ease(
 
     Args:
         train: `[q, n]` training interactions X.
-        k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own history out of its list.
-        history: `[h, n]` what is known of those who ask; None: `train`.
         regularization: Weight of the squared norm of B, above 0.
         max_candidates: Largest n accepted.
 
     Returns:
-        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
-        with fewer than k candidates left. An empty history has an empty list.
+        A scorer, which scores an empty history -inf throughout.
 
     Raises:
         UserError: If the catalogue is larger than `max_candidates`, or the
             regularization is too small to invert the matrix.
-        ValueError: If k is below 1 or the regularization is not above 0.
+        ValueError: If the regularization is not above 0.
     """
     if not regularization > 0:
         raise ValueError(f"regularization must be above 0, but is {regularization}.")
@@ -194,21 +200,18 @@ def ease(
         scores[np.diff(history.indptr) == 0] = -np.inf
         return scores
 
-    return _rank(score, seen, history, k, mask_seen)
+    return score
 
 
 def ials(
     train: csr_matrix,
-    k: int,
     *,
-    mask_seen: bool = True,
-    history: csr_matrix | None = None,
     factors: int = 64,
     regularization: float = 20.0,
     alpha: float = 4.0,
     iterations: int = 15,
     seed: int = 42,
-) -> Indices:
+) -> Scorer:
     """Ranks candidates by iALS, a matrix factorisation, as `implicit` fits it.
 
     Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets"
@@ -219,9 +222,6 @@ def ials(
 
     Args:
         train: `[q, n]` training interactions.
-        k: Length of the lists, at least 1.
-        mask_seen: Whether to leave a query's own history out of its list.
-        history: `[h, n]` what is known of those who ask; None: `train`.
         factors: Dimensions of the factors.
         regularization: Weight of their squared norms.
         alpha: Weight of an interaction.
@@ -229,11 +229,7 @@ def ials(
         seed: Of the initial factors.
 
     Returns:
-        `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
-        with fewer than k candidates left. An empty history has an empty list.
-
-    Raises:
-        ValueError: If k is below 1.
+        A scorer, which scores an empty history -inf throughout.
     """
     from implicit.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
@@ -242,7 +238,8 @@ def ials(
 
     def score(history: csr_matrix) -> NDArray[Any]:
         rows = np.arange(history.shape[0])
-        queries = model.recalculate_user(rows, history.astype(np.float32))
+        with threadpool_limits(1, "blas"):
+            queries = model.recalculate_user(rows, history.astype(np.float32))
         scores = queries @ model.item_factors.T
         scores[np.diff(history.indptr) == 0] = -np.inf
         return scores
@@ -257,7 +254,7 @@ def ials(
             random_state=seed,
         )
         model.fit(seen, show_progress=False)
-        return _rank(score, seen, history, k, mask_seen)
+        return score
 
 
 def _ease_weights(seen: csr_matrix, regularization: float) -> NDArray[np.float64]:
@@ -297,40 +294,17 @@ def _neighbourhoods(seen: csr_matrix, neighbours: int, shrinkage: float) -> csr_
     step = max(1, _CELLS_PER_BLOCK // max(1, n))
     blocks = []
     for start in range(0, n, step):
-        block = np.arange(start, min(start + step, n))
-        similarity = (by_candidate[block] @ seen).toarray()
-        norms = np.sqrt(np.outer(counts[block], counts)) + shrinkage
-        # Candidates nobody interacted with have a norm of 0 and nothing in common.
-        np.divide(similarity, norms, out=similarity, where=similarity > 0)
-        similarity[similarity == 0] = -np.inf
-        similarity[np.arange(len(block)), block] = -np.inf
-        _, nearest = top_k_from_scores(similarity, min(neighbours, n))
-        rows, ranks = np.nonzero(nearest >= 0)
-        columns = nearest[rows, ranks]
-        cells = (similarity[rows, columns], (rows, columns))
-        blocks.append(csr_matrix(cells, shape=(len(block), n)))
+        common = (by_candidate[start : start + step] @ seen).tocoo()
+        rows, columns = common.row, common.col
+        norms = np.sqrt(counts[start + rows] * counts[columns]) + shrinkage
+        similarity = np.where(start + rows == columns, -np.inf, common.data / norms)
+        order = np.lexsort((columns, -similarity, rows))
+        rows, columns, similarity = rows[order], columns[order], similarity[order]
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        near = (place < neighbours) & np.isfinite(similarity)
+        cells = (similarity[near], (rows[near], columns[near]))
+        blocks.append(csr_matrix(cells, shape=(common.shape[0], n)))
     return vstack(blocks, format="csr") if blocks else csr_matrix((0, 0))
-
-
-def _rank(
-    score: Callable[[csr_matrix], NDArray[Any]],
-    seen: csr_matrix,
-    history: csr_matrix | None,
-    k: int,
-    mask_seen: bool,
-) -> Indices:
-    """Scores histories block by block and keeps the best k candidates of each."""
-    known = seen if history is None else _binary(history)
-    queries, candidates = known.shape
-    step = max(1, _CELLS_PER_BLOCK // max(1, candidates))
-    lists = [np.empty((0, k), np.int64)]
-    for start in range(0, queries, step):
-        block = known[start : start + step]
-        scores = score(block)
-        if mask_seen:
-            scores[block.nonzero()] = -np.inf
-        lists.append(top_k_from_scores(scores, k)[1])
-    return np.concatenate(lists)
 
 
 def _binary(interactions: csr_matrix) -> csr_matrix:

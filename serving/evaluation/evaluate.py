@@ -7,9 +7,11 @@ server would, with nothing of TFX in the process, so that a missing operation or
 shows here and not in production.
 """
 
+import functools
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import serving.process
@@ -84,17 +86,16 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         },
         "latency_ms": _latency(model, data.queries, config),
     }
-    masked = data.baseline_lists(config, mask_seen=True)
-    kept = data.baseline_lists(config, mask_seen=False)
+    baseline_lists = data.baseline_lists(config)
     report["intervals"] = data.intervals(
-        lists["scann_masked"], masked["popularity"], config
+        lists["scann_masked"], baseline_lists["popularity"][True], config
     )
     report["baselines"] = {
         name: {
-            "top_k_accuracy": data.accuracy(kept[name]),
-            "top_k_accuracy_masked": data.accuracy(masked[name]),
+            "top_k_accuracy": data.accuracy(found[False]),
+            "top_k_accuracy_masked": data.accuracy(found[True]),
         }
-        for name in masked
+        for name, found in baseline_lists.items()
     }
     gates = index_gates(config.gates, report)
     report["gates"] = [gate.as_dict() for gate in gates]
@@ -208,36 +209,39 @@ class _Data:
         return (ranks >= 0) & (ranks < k)
 
     def baseline_lists(
-        self, config: EvaluationConfig, mask_seen: bool
-    ) -> dict[str, np.ndarray]:
+        self, config: EvaluationConfig
+    ) -> dict[str, dict[bool, np.ndarray]]:
         """Ranks by every baseline that takes so large a catalogue.
 
         Each knows of a query what the model is told of it and what it was trained on.
+
+        Returns:
+          For each baseline its lists, [queries, max(KS)], by whether what is known is
+          left out.
         """
-        rankings: dict[str, tuple[Any, float, dict[str, Any]]] = {
-            "popularity": (baselines.popularity, np.inf, {}),
-            "item_knn": (baselines.item_knn, config.item_knn_up_to, {}),
-            "ease": (
-                baselines.ease,
-                config.ease_up_to,
-                {
-                    "regularization": config.ease_regularization,
-                    "max_candidates": config.ease_up_to,
-                },
+        ease = functools.partial(
+            baselines.ease,
+            regularization=config.ease_regularization,
+            max_candidates=config.ease_up_to,
+        )
+        fits: dict[str, tuple[Callable[..., baselines.Scorer], float]] = {
+            "popularity": (baselines.popularity, np.inf),
+            "item_knn": (baselines.item_knn, config.item_knn_up_to),
+            "ease": (ease, config.ease_up_to),
+            "ials": (
+                functools.partial(baselines.ials, seed=config.seed),
+                config.ials_up_to,
             ),
-            "ials": (baselines.ials, config.ials_up_to, {"seed": config.seed}),
         }
-        return {
-            name: ranking(
-                self.train,
-                max(KS),
-                mask_seen=mask_seen,
-                history=self.known,
-                **options,
-            )
-            for name, (ranking, up_to, options) in rankings.items()
-            if self.candidates <= up_to
-        }
+        lists = {}
+        for name, (fit, up_to) in fits.items():
+            if self.candidates <= up_to:
+                score = fit(self.train)
+                lists[name] = {
+                    masked: baselines.rank(score, self.known, max(KS), mask_seen=masked)
+                    for masked in (False, True)
+                }
+        return lists
 
 
 def _mean_recall(approximate: np.ndarray, exact: np.ndarray, k: int) -> float:

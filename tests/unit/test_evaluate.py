@@ -275,14 +275,14 @@ def test_popularity_equals_counting(masked, report, case: Case, world: World):
 
 
 @pytest.mark.parametrize(
-    ("name", "rank", "options"),
+    ("name", "fit", "options"),
     [
         ("item_knn", baselines.item_knn, {}),
         ("ease", baselines.ease, {"regularization": 500.0}),
     ],
 )
 def test_learned_baselines_are_asked_for_the_same_queries(
-    name, rank, options, report, case: Case, world: World
+    name, fit, options, report, case: Case, world: World
 ):
     # Their own arithmetic is tested in test_baselines.py.
     catalogue = sorted(world.ids, key=str.encode)
@@ -294,7 +294,8 @@ def test_learned_baselines_are_asked_for_the_same_queries(
         (len(users), len(catalogue)),
     )
     for masked, key in ((False, "top_k_accuracy"), (True, "top_k_accuracy_masked")):
-        found = rank(matrix, 100, mask_seen=masked, **options)
+        score = fit(matrix, **options)
+        found = baselines.rank(score, matrix, 100, mask_seen=masked)
         lists: dict[str, list[str]] = collections.defaultdict(list)
         for user, row in zip(users, found, strict=True):
             lists[user] = [catalogue[i] for i in row if i >= 0]
