@@ -161,17 +161,17 @@ def _as_lines(raw: Any, shard: FileShard) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, shard.format.encoding, newline="")
 
 
-class _RawFile(io.RawIOBase):
-    """Makes a file of TFX's fileio, local or remote, one that Python's io can wrap."""
+class _Raw(io.RawIOBase):
+    """Makes a file of TFX's fileio, or a stream of Arrow, one that io can wrap."""
 
-    def __init__(self, path: str):
-        self._file = fileio.open(path, "rb")
+    def __init__(self, file: Any, seekable: bool):
+        self._file, self._seekable = file, seekable
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return True
+        return self._seekable
 
     def readinto(self, buffer: Any) -> int:
         data = self._file.read(len(buffer))
@@ -190,13 +190,19 @@ class _RawFile(io.RawIOBase):
         super().close()
 
 
+def _open_raw(path: str) -> io.BufferedReader:
+    """Opens a file, local or remote, as a stream of its bytes."""
+    return io.BufferedReader(_Raw(fileio.open(path, "rb"), True), _BLOCK_BYTES)
+
+
 def _open(path: str) -> Any:
     """Opens a file, local or remote, as a stream of unpacked bytes."""
-    file = io.BufferedReader(_RawFile(path), _BLOCK_BYTES)
+    file = _open_raw(path)
     if path.endswith(".gz"):
         return gzip.open(file)
     if path.endswith((".bz2", ".zst", ".lz4")):
-        return pa.CompressedInputStream(pa.PythonFile(file), _CODECS[path[-4:]])
+        unpacked = pa.CompressedInputStream(pa.PythonFile(file), _CODECS[path[-4:]])
+        return io.BufferedReader(_Raw(unpacked, False), _BLOCK_BYTES)
     return file
 
 
@@ -240,7 +246,7 @@ def _csv_header(shard: FileShard) -> list[str]:
 
 def _read_parquet(shard: FileShard) -> Iterator[Batch]:
     """Reads the columns that are wanted, a batch of rows at a time."""
-    with io.BufferedReader(_RawFile(shard.path), _BLOCK_BYTES) as stream:
+    with _open_raw(shard.path) as stream:
         file = pyarrow.parquet.ParquetFile(stream)
         columns.check_names(shard.columns, file.schema_arrow.names, shard.path)
         names = [column.name for column in shard.columns]
