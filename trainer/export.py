@@ -64,11 +64,21 @@ class TwoTowers(tf.Module):
         return {EMBEDDING: self.query_tower(self._query_values(features))}
 
     def _is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Tells whether training has seen the id; True for all where it learns none."""
+        """Tells whether training has seen the id, or a candidate of the history.
+
+        True for all where the model learns neither.
+        """
         query, _ = self._sides()
         values = self._query_values(features)
+        known = [
+            tf.reduce_any(values[name] >= 0, axis=1)
+            for name, feature in query.features.items()
+            if feature.type == "history"
+        ]
         if query.id_feature in values:
-            return values[query.id_feature] >= 0
+            known.append(values[query.id_feature] >= 0)
+        if known:
+            return tf.reduce_any(tf.stack(known), axis=0)
         size = tf.shape(next(iter(features.values())))[0]
         return tf.ones([size], tf.bool)
 

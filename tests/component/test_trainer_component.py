@@ -6,27 +6,21 @@ import collections
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import (
-    dataset_metadata,
-    metadata_io,
-    schema_utils,
-)
-from tfx_bsl.public import tfxio
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_transform.tf_metadata import schema_utils
 
 from serving.build import build_servable
 from serving.errors import UserError
 from serving.index_config import IndexConfig
 from serving.model import Recommender
 from serving.towers import Towers
+from tests.component.transforming import transform, write_examples
 from trainer import data
 from trainer.batches import Interactions
 from trainer.config import ModelConfig
@@ -62,71 +56,14 @@ TRAIN = interactions(1, 240)
 VALID = [*interactions(2, 20), ("never seen before", "7")]
 
 
-def specs(names: list[str], shape: str) -> dict[str, Any]:
-    """A schema's features as a curated schema has them, or as an inferred one may."""
+def schema_of(names: list[str], shape: str) -> schema_pb2.Schema:
+    """Strings as a curated schema declares them, or as an inferred one may."""
     kinds = {
         "[1]": tf.io.FixedLenFeature([1], tf.string),
         "[]": tf.io.FixedLenFeature([], tf.string),
         "sparse": tf.io.VarLenFeature(tf.string),
     }
-    return dict.fromkeys(names, kinds[shape])
-
-
-def write_examples(folder: pathlib.Path, rows: list[dict[str, str]]) -> str:
-    folder.mkdir(parents=True)
-    path = str(folder / "data_tfrecord-00000-of-00001.gz")
-    with tf.io.TFRecordWriter(path, "GZIP") as writer:
-        for row in rows:
-            example = tf.train.Example()
-            for name, value in row.items():
-                example.features.feature[name].bytes_list.value.append(value.encode())
-            writer.write(example.SerializeToString())
-    return path
-
-
-def transform(
-    folder: pathlib.Path,
-    preprocessing_fn: Callable,
-    splits: dict[str, list[dict[str, str]]],
-    shape: str,
-) -> dict[str, str]:
-    """Runs Transform: analyses train, transforms every split.
-
-    Returns:
-      The folder of the graph under "graph", and patterns of transformed shards.
-    """
-    schema = schema_utils.schema_from_feature_spec(
-        specs(list(splits["train"][0]), shape)
-    )
-    results = {"graph": str(folder / "graph")}
-    with beam.Pipeline() as pipeline, tft_beam.Context(str(folder / "temporary")):
-        datasets = {}
-        for split, rows in splits.items():
-            path = write_examples(folder / "raw" / split, rows)
-            source = tfxio.TFExampleRecord(path, schema=schema)
-            read = pipeline | f"Read {split}" >> source.BeamSource()
-            datasets[split] = (read, source.TensorAdapterConfig())
-        graph = datasets["train"] | tft_beam.AnalyzeDataset(preprocessing_fn)
-        _ = graph | tft_beam.WriteTransformFn(results["graph"])
-        for split, dataset in datasets.items():
-            changed, metadata = (
-                dataset,
-                graph,
-            ) | f"Transform {split}" >> tft_beam.TransformDataset()
-            coder = tft.coders.ExampleProtoCoder(metadata.schema)
-            _ = (
-                changed
-                | f"Encode {split}" >> beam.Map(coder.encode)
-                | f"Write {split}"
-                >> beam.io.WriteToTFRecord(
-                    str(folder / split / "transformed"), file_name_suffix=".gz"
-                )
-            )
-            results[split] = str(folder / split / "transformed*")
-    # As TFX's Transform leaves it beside the graph.
-    raw = pathlib.Path(results["graph"], tft.TFTransformOutput.RAW_METADATA_DIR)
-    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), str(raw))
-    return results
+    return schema_utils.schema_from_feature_spec(dict.fromkeys(names, kinds[shape]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +113,7 @@ def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
                 name: [{"user_id": u, "movie_id": m} for u, m in rows]
                 for name, rows in splits.items()
             },
-            shape,
+            schema_of(["user_id", "movie_id"], shape),
         ),
         transform(
             folder / "candidates",
@@ -193,7 +130,7 @@ def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
                     for movie in MOVIES
                 ]
             },
-            shape,
+            schema_of(["movie_id", "movie_title"], shape),
         ),
     )
 
