@@ -102,12 +102,27 @@ class ColumnDecoder:
             RuntimeError: If a feature changes its type from one record to another.
         """
         columns: dict[str, Column] = {name: [[]] * len(records) for name in self._names}
+        arrays = self.decode_arrays(records)
+        return columns | {name: _to_lists(array) for name, array in arrays.items()}
+
+    def decode_arrays(self, records: list[bytes]) -> dict[str, pa.LargeListArray]:
+        """Returns the values of each record as Arrow has them.
+
+        Args:
+            records: Serialized tf.Examples.
+
+        Returns:
+            An array by name, as long as `records`. A feature that no record has had
+            yet is left out.
+
+        Raises:
+            RuntimeError: If a feature changes its type from one record to another.
+        """
         self._learn_kinds(records)
-        if self._decoder is not None:
-            decoded = self._decoder.DecodeBatch(records)
-            for name, column in zip(decoded.schema.names, decoded.columns, strict=True):
-                columns[name] = _to_lists(column)
-        return columns
+        if self._decoder is None:
+            return {}
+        decoded = self._decoder.DecodeBatch(records)
+        return dict(zip(decoded.schema.names, decoded.columns, strict=True))
 
     def _learn_kinds(self, records: list[bytes]) -> None:
         missing = [name for name in self._names if name not in self._kinds]

@@ -1,20 +1,25 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which blessed model a new one is compared with."""
+"""What a new model, and a new span, are compared with."""
 
 from typing import Any
 
 from ml_metadata import metadata_store
 from tfx import types
+from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from components.shift_validator.executor import CHECKED_PROPERTY, SOURCE_PROPERTY
 from serving import manifest
 
 CANDIDATE_KEY = "candidate"
+CURRENT_KEY = "current"
+EARLIER_KEY = "earlier"
+CHECKED_KEY = "checked"
 
 
 class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
@@ -69,3 +74,51 @@ def _comparable_part(model: types.Artifact) -> Any:
     config = content["config"]
     parts = ("interactions", "queries", "candidates")
     return content.get("format"), *(config.get(part) for part in parts)
+
+
+class EarlierSpanStrategy(resolver.ResolverStrategy):
+    """Finds the statistics of the latest span before this one that was let pass.
+
+    A span before: a run is never compared with itself, so that running it again gives
+    the same verdict. One that was let pass: a check of drift that stops its run leaves
+    no findings, so a span that failed is nothing to compare later ones with.
+    """
+
+    def __init__(self, source: str):
+        """Remembers whose statistics are wanted, e.g. `interactions`."""
+        self._source = source
+
+    def resolve_artifacts(
+        self,
+        store: metadata_store.MetadataStore,
+        input_dict: dict[str, list[types.Artifact]],
+    ) -> dict[str, list[types.Artifact]]:
+        """Resolves the statistics to compare with.
+
+        Args:
+            store: ML Metadata's store.
+            input_dict: `current`, the statistics of this run; `earlier`, all
+                statistics; `checked`, all DataFindings.
+
+        Returns:
+            `earlier` with the statistics, or empty. The other keys are there because
+            TFX takes an answer without all of its keys for none.
+        """
+        (current,) = input_dict[CURRENT_KEY]
+        passed = {
+            findings.get_int_custom_property(CHECKED_PROPERTY)
+            for findings in input_dict[CHECKED_KEY]
+            if findings.get_string_custom_property(SOURCE_PROPERTY) == self._source
+        }
+        earlier = [
+            statistics
+            for statistics in input_dict[EARLIER_KEY]
+            if statistics.id in passed and statistics.span < current.span
+        ]
+        # Of several runs of a span the last one.
+        latest = max(earlier, key=lambda one: (one.span, one.id), default=None)
+        return {
+            CURRENT_KEY: [current],
+            EARLIER_KEY: [latest] if latest else [],
+            CHECKED_KEY: [],
+        }

@@ -201,6 +201,22 @@ class InteractionsConfig(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _outcome_is_no_feature(self) -> "InteractionsConfig":
+        outcomes = {
+            self.candidate_id: "candidate_id",
+            self.signal.value: "signal.value",
+            self.signal.event: "signal.event",
+        }
+        for name in self.features:
+            if name in outcomes:
+                raise ValueError(
+                    f"features.{name}: it is {outcomes[name]} too, which is known only "
+                    "after the interaction, so that a request can't carry it; take it "
+                    "out of the features"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _features_are_there(self) -> "InteractionsConfig":
         _check_features(self.all_features)
         columns_of(self)

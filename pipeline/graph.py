@@ -22,22 +22,28 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
+from components.artifacts import DataFindings
 from components.bigquery_example_gen.queries import split_queries
 from components.candidate_embedder.component import CandidateEmbedder
 from components.catalogue_gen.component import CatalogueGen
 from components.columns import Column, Kind
 from components.evaluator.eval_config import make_eval_config
 from components.example_cleaner.component import ExampleCleaner
-from components.example_validator.component import StrictExampleValidator
+from components.example_validator.component import SchemaValidator
+from components.feature_validator.component import FeatureValidator
+from components.feature_validator.scan import Plan
 from components.file_example_gen.component import FileExampleGen
-from components.file_example_gen.files import split_pattern
+from components.file_example_gen.files import has_spans, split_pattern
+from components.findings import Policy
 from components.index_evaluator.component import IndexEvaluator
 from components.interaction_preparer.component import InteractionPreparer
 from components.interaction_preparer.preparation import WEIGHT_FEATURE, Preparation
 from components.pusher.component import AtomicPusher
-from components.resolver import LatestOtherBlessedModelStrategy
+from components.resolver import EarlierSpanStrategy, LatestOtherBlessedModelStrategy
 from components.scann_indexer.component import ScannIndexer
 from components.schema_gen.component import DeclaredSchemaGen
+from components.shift_validator.component import ShiftValidator, comparable
+from components.shift_validator.shifts import DRIFT, SKEW
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import TwoTowerTrainer
 from pipeline.config import (
@@ -55,20 +61,26 @@ from pipeline.sources import (
     TfdsSource,
     TfRecordSource,
 )
-from trainer.feature_config import dump_features
+from trainer.feature_config import Features, dump_features
 
 _DATA_CODE = (
     "components.catalogue_gen",
     "components.columns",
     "components.conversion",
     "components.example_cleaner",
-    "components.example_validator",
     "components.file_example_gen",
     "components.records",
     "components.schema_gen",
     "components.split_examples",
     "components.splits",
     "components.tfds_example_gen",
+)
+_VALIDATION_CODE = (
+    "components.example_validator",
+    "components.feature_validator",
+    "components.findings",
+    "components.records",
+    "components.shift_validator",
 )
 _Node = TypeVar("_Node", bound=BaseNode)
 
@@ -121,6 +133,7 @@ class _Nodes:
     def all(self) -> list[BaseNode]:
         """Returns every node."""
         interactions, candidates = self._data()
+        self._validator = self._validate(interactions, candidates)
         towers, embeddings = self._towers(interactions, candidates)
         self._servable(towers, embeddings, interactions)
         return self._nodes
@@ -158,13 +171,11 @@ class _Nodes:
                 orphans=config.interactions.orphans,
                 duplicates=config.catalogue.duplicates,
                 fingerprint=fingerprint(*_DATA_CODE),
-                interactions_anomalies=self._check(
-                    INTERACTIONS, interactions, config.interactions
-                ),
-                candidates_anomalies=self._check(
-                    CANDIDATES, candidates, config.catalogue
-                ),
             )
+        )
+        cleaner.add_upstream_nodes(
+            self._check(INTERACTIONS, interactions, config.interactions)
+            + self._check(CANDIDATES, candidates, config.catalogue)
         )
         interactions = self._prepare(cleaner.outputs["cleaned_interactions"])
         return interactions, cleaner.outputs["cleaned_candidates"]
@@ -174,19 +185,20 @@ class _Nodes:
         preparation = _preparation(self._config)
         if not preparation.is_needed:
             return interactions
-        table = {}
+        queries, validators = None, []
         if self._config.queries:
             queries = self._example_gen(QUERIES, self._config.queries, _NO_SPLIT)
-            anomalies = self._check(QUERIES, queries, self._config.queries)
-            table = {"queries": queries, "queries_anomalies": anomalies}
-        return self._add(
+            validators = self._check(QUERIES, queries, self._config.queries)
+        preparer = self._add(
             InteractionPreparer(
                 interactions=interactions,
                 preparation=preparation,
+                queries=queries,
                 fingerprint=fingerprint("components.interaction_preparer", *_DATA_CODE),
-                **table,
             )
-        ).outputs["prepared_interactions"]
+        )
+        preparer.add_upstream_nodes(validators)
+        return preparer.outputs["prepared_interactions"]
 
     def _example_gen(
         self, name: str, config: TableConfig, split: dict
@@ -226,8 +238,12 @@ class _Nodes:
         name: str,
         examples: types.BaseChannel,
         config: TableConfig,
-    ) -> types.BaseChannel:
-        """Checks one source against its schema."""
+    ) -> list[BaseNode]:
+        """Checks one source; returns the nodes that stop the run.
+
+        What follows waits for these by order, not for their outputs: what a finding
+        does can be changed without making everything anew.
+        """
         statistics = self._add(
             StatisticsGen(examples=examples), f"StatisticsGen.{name}"
         ).outputs["statistics"]
@@ -243,16 +259,77 @@ class _Nodes:
             f"SchemaGen.{name}",
         ).outputs["schema"]
         validator = self._add(
-            StrictExampleValidator(
+            SchemaValidator(
                 statistics=statistics,
                 schema=schema,
                 source=name,
-                fingerprint=fingerprint(*_DATA_CODE),
+                policy=self._policy,
+                fingerprint=fingerprint(*_VALIDATION_CODE),
             ),
             f"ExampleValidator.{name}",
         )
         self._schemas[name] = schema
-        return validator.outputs["anomalies"]
+        return [validator, *self._compare(name, statistics, config)]
+
+    def _compare(
+        self, name: str, statistics: types.BaseChannel, config: TableConfig
+    ) -> list[BaseNode]:
+        """Compares eval with train and a span with the one before, where there are."""
+        limits, features = self._config.validation, _types(config.features)
+        shared: dict[str, Any] = {
+            "statistics": statistics,
+            "source": name,
+            "features": features,
+            "policy": self._policy,
+            "fingerprint": fingerprint(*_VALIDATION_CODE),
+        }
+        validators: list[BaseNode] = []
+        if not comparable(features):
+            return validators
+        by_time = self._config.interactions.split.method == "time"
+        if name == INTERACTIONS and by_time and limits.max_skew is not None:
+            skew = ShiftValidator(SKEW, threshold=limits.max_skew, **shared)
+            validators.append(self._add(skew, f"SkewValidator.{name}"))
+        path = getattr(config.source, "path", "")
+        if has_spans(path) and limits.max_drift is not None:
+            drift = ShiftValidator(
+                DRIFT,
+                threshold=limits.max_drift,
+                baseline_statistics=self._earlier(name, statistics),
+                **shared,
+            )
+            validators.append(self._add(drift, f"DriftValidator.{name}"))
+        return validators
+
+    def _earlier(self, name: str, statistics: types.BaseChannel) -> types.BaseChannel:
+        """Finds the statistics of an earlier span of one source."""
+        resolver = Resolver(
+            strategy_class=EarlierSpanStrategy,
+            config={"source": name},
+            current=statistics,
+            earlier=types.Channel(type=standard_artifacts.ExampleStatistics),
+            checked=types.Channel(type=DataFindings),
+        )
+        return self._add(resolver, f"EarlierSpan.{name}").outputs["earlier"]
+
+    def _validate(
+        self, interactions: types.BaseChannel, candidates: types.BaseChannel
+    ) -> FeatureValidator:
+        """Checks the features that are to be learned from."""
+        return self._add(
+            FeatureValidator(
+                interactions=interactions,
+                candidates=candidates,
+                plan=_plan(self._config),
+                policy=self._policy,
+                fingerprint=fingerprint(*_VALIDATION_CODE),
+            )
+        )
+
+    @property
+    def _policy(self) -> Policy:
+        validation = self._config.validation
+        return Policy(validation.mode, tuple(validation.ignore))
 
     def _transform(
         self, name: str, examples: types.BaseChannel, **custom_config: Any
@@ -261,7 +338,7 @@ class _Nodes:
         splits = ["train"]
         if name == INTERACTIONS and self._has_valid_split():
             splits.append("valid")
-        return self._add(
+        transform = self._add(
             Transform(
                 examples=examples,
                 schema=self._schemas[name],
@@ -274,6 +351,8 @@ class _Nodes:
             ),
             f"Transform.{name}",
         )
+        transform.add_upstream_node(self._validator)
+        return transform
 
     def _has_valid_split(self) -> bool:
         split = _split(self._config.interactions)
@@ -451,6 +530,24 @@ def _preparation(config: PipelineConfig) -> Preparation:
         table_id=queries.query_id if queries else None,
         table_features=list(queries.features) if queries else [],
         table_duplicates=queries.duplicates if queries else "stop",
+    )
+
+
+def _types(features: Features) -> dict[str, str]:
+    """Returns the type of each feature."""
+    return {name: feature.type for name, feature in features.items()}
+
+
+def _plan(config: PipelineConfig) -> Plan:
+    """Returns what FeatureValidator is to look at."""
+    return Plan(
+        query_id=config.interactions.query_id,
+        candidate_id=config.interactions.candidate_id,
+        catalogue_id=config.catalogue.candidate_id,
+        timestamp=config.interactions.timestamp,
+        query_features=_types(config.query_features),
+        candidate_features=_types(config.catalogue.all_features),
+        max_new_values=config.validation.max_new_values,
     )
 
 

@@ -9,7 +9,10 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 
+from components.artifacts import DataFindings, read_findings
 from components.evaluator import results
+from components.example_cleaner import executor as cleaner
+from components.findings import Finding
 from components.index_evaluator.executor import REPORT_FILE
 from pipeline import summary
 from pipeline.config import PipelineConfig
@@ -63,6 +66,7 @@ def summarize(
     return {
         **report,
         "pipeline": config.name,
+        "findings": [finding.to_json() for finding in _findings(nodes)],
         "gates": report["gates"] + [gate.as_dict() for gate in gates],
         "slices": slices,
         "pushed_version": _pushed_version(outputs["Pusher"]["pushed_model"]),
@@ -78,6 +82,20 @@ def summarize(
             ],
         },
     }
+
+
+def _findings(nodes: list[local.NodeRun]) -> list[Finding]:
+    """Returns what all validators found in the data and let pass."""
+    found = []
+    for run in nodes:
+        for artifact in run.outputs.values():
+            if artifact.type == DataFindings.TYPE_NAME:
+                found += read_findings(artifact.uri)
+        if run.node == "ExampleCleaner":
+            folder = run.outputs[cleaner.REPORT_KEY].uri
+            with fileio.open(os.path.join(folder, cleaner.REPORT_FILE)) as file:
+                found += cleaner.describe(json.loads(file.read()))
+    return found
 
 
 def _is_lost(nodes: list[local.NodeRun]) -> bool:

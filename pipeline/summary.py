@@ -10,6 +10,8 @@ from typing import Any
 from pipeline.layout import Layout
 from serving.errors import UserError
 
+_MAX_FINDINGS = 10
+
 
 def write(layout: Layout, summary: dict[str, Any]) -> None:
     """Writes a summary whole or not at all."""
@@ -85,6 +87,9 @@ def as_table(summary: dict[str, Any]) -> str:
         *(f"{'passed ' if g['passed'] else 'REFUSED'}  {g['sentence']}"
           for g in summary["gates"]),
     ]  # fmt: skip
+    findings = summary.get("findings", [])
+    if findings:
+        lines += ["", *_findings(findings)]
     version = summary["pushed_version"]
     lines += ["", f"pushed version {version}" if version else "nothing was pushed"]
     return "\n".join(lines)
@@ -120,6 +125,15 @@ def _quality(summary: dict[str, Any]) -> list[str]:
             f"{low:.4f} to {high:.4f} (bootstrap over queries)"
         )
     return lines
+
+
+def _findings(findings: list[dict[str, Any]]) -> list[str]:
+    """Returns a line for each finding that a run let pass, the first ten."""
+    lines = [f"data: {one['source']}: {one['sentence']}" for one in findings]
+    more = len(lines) - _MAX_FINDINGS
+    if more <= 0:
+        return lines
+    return [*lines[:_MAX_FINDINGS], f"data: and {more} more, see --format json"]
 
 
 def _speed(summary: dict[str, Any]) -> list[str]:

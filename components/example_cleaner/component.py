@@ -20,12 +20,6 @@ def _examples() -> component_spec.ChannelParameter:
     return component_spec.ChannelParameter(type=standard_artifacts.Examples)
 
 
-def _anomalies() -> component_spec.ChannelParameter:
-    return component_spec.ChannelParameter(
-        type=standard_artifacts.ExampleAnomalies, optional=True
-    )
-
-
 class ExampleCleanerSpec(component_spec.ComponentSpec):
     """Spec of ExampleCleaner."""
 
@@ -43,8 +37,6 @@ class ExampleCleanerSpec(component_spec.ComponentSpec):
     INPUTS = {
         executor.INTERACTIONS_KEY: _examples(),
         executor.CANDIDATES_KEY: _examples(),
-        executor.INTERACTIONS_ANOMALIES_KEY: _anomalies(),
-        executor.CANDIDATES_ANOMALIES_KEY: _anomalies(),
     }
     OUTPUTS = {
         executor.CLEANED_INTERACTIONS_KEY: _examples(),
@@ -84,8 +76,6 @@ class ExampleCleaner(base_beam_component.BaseBeamComponent):
         orphans: str = executor.STOP,
         duplicates: str = executor.STOP,
         fingerprint: str = "",
-        interactions_anomalies: types.BaseChannel | None = None,
-        candidates_anomalies: types.BaseChannel | None = None,
     ) -> None:
         """Constructs an ExampleCleaner component.
 
@@ -99,9 +89,6 @@ class ExampleCleaner(base_beam_component.BaseBeamComponent):
             duplicates: `stop` or `keep_one`.
             fingerprint: Of the code behind this component; another one means another
                 execution.
-            interactions_anomalies: Channel of type
-                `standard_artifacts.ExampleAnomalies`: waits for that validator.
-            candidates_anomalies: The same for the candidates.
 
         Raises:
             UserError: If a value is missing or wrong.
@@ -119,8 +106,6 @@ class ExampleCleaner(base_beam_component.BaseBeamComponent):
             ExampleCleanerSpec(
                 interactions=interactions,
                 candidates=candidates,
-                interactions_anomalies=interactions_anomalies,
-                candidates_anomalies=candidates_anomalies,
                 query_id=query_id,
                 candidate_id=candidate_id,
                 catalogue_id=catalogue_id,

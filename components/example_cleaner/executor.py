@@ -20,12 +20,11 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import records
+from components.findings import Finding
 from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"
 CANDIDATES_KEY = "candidates"
-INTERACTIONS_ANOMALIES_KEY = "interactions_anomalies"
-CANDIDATES_ANOMALIES_KEY = "candidates_anomalies"
 QUERY_ID_KEY = "query_id"
 CANDIDATE_ID_KEY = "candidate_id"
 CATALOGUE_ID_KEY = "catalogue_id"
@@ -324,20 +323,14 @@ def _check(report: dict[str, Any], exec_properties: dict[str, Any]) -> None:
     """Raises one sentence for what may not stay and warns of what was dropped."""
     for source in (INTERACTIONS_KEY, CANDIDATES_KEY):
         _check_ids(source, report[source])
-    _stop_or_warn(
-        report[CANDIDATES_KEY],
-        "of the candidates repeat an id of another row",
-        stop=exec_properties[DUPLICATES_KEY] == STOP,
-        mend=f"mend the catalogue or set candidates.duplicates to {KEEP_ONE}",
-        done="one of each was kept",
-    )
-    _stop_or_warn(
-        report[INTERACTIONS_KEY],
-        "of the interactions name a candidate that is not in the catalogue",
-        stop=exec_properties[ORPHANS_KEY] == STOP,
-        mend=f"complete the catalogue or set interactions.orphans to {DROP}",
-        done="they were dropped",
-    )
+    stops = {
+        CANDIDATES_KEY: exec_properties[DUPLICATES_KEY] == STOP,
+        INTERACTIONS_KEY: exec_properties[ORPHANS_KEY] == STOP,
+    }
+    for finding in describe(report):
+        if stops[finding.source]:
+            raise UserError(f"{finding.sentence}: {finding.mend}")
+        _LOGGER.warning("%s; %s", finding.sentence, _DONE[finding.source])
     for source in (CANDIDATES_KEY, INTERACTIONS_KEY):
         for split, kept in report[source]["kept"].items():
             if not kept:
@@ -362,21 +355,50 @@ def _check_ids(source: str, report: dict[str, Any]) -> None:
             )
 
 
-def _stop_or_warn(
-    report: dict[str, Any], what: str, *, stop: bool, mend: str, done: str
-) -> None:
-    """Raises or logs the same figures, if any rows had to go."""
-    if not report["dropped"]:
-        return
-    total = sum(report["rows"].values())
-    examples = ", ".join(
-        f"{id_!r} ({rows} {'row' if rows == 1 else 'rows'})"
-        for id_, rows in report["examples"].items()
-    )
-    found = (
-        f"{report['dropped']} of {total} rows ({report['share']:.2%}) {what}, such as "
-        f"{examples}"
-    )
-    if stop:
-        raise UserError(f"{found}: {mend}")
-    _LOGGER.warning("%s; %s", found, done)
+_WHAT = {
+    CANDIDATES_KEY: "of the candidates repeat an id of another row",
+    INTERACTIONS_KEY: "of the interactions name a candidate that is not in the "
+    "catalogue",
+}
+_MENDS = {
+    CANDIDATES_KEY: f"mend the catalogue or set candidates.duplicates to {KEEP_ONE}",
+    INTERACTIONS_KEY: f"complete the catalogue or set interactions.orphans to {DROP}",
+}
+_DONE = {CANDIDATES_KEY: "one of each was kept", INTERACTIONS_KEY: "they were dropped"}
+
+
+def describe(report: dict[str, Any]) -> list[Finding]:
+    """Returns what a report tells of, candidates first.
+
+    Args:
+        report: As in `report.json`.
+    """
+    found = []
+    for source, check in (
+        (CANDIDATES_KEY, "duplicates"),
+        (INTERACTIONS_KEY, "orphans"),
+    ):
+        told = report[source]
+        if not told["dropped"]:
+            continue
+        total = sum(told["rows"].values())
+        examples = tuple(
+            f"{id_!r} ({rows} {'row' if rows == 1 else 'rows'})"
+            for id_, rows in told["examples"].items()
+        )
+        found.append(
+            Finding(
+                check=check,
+                source=source,
+                feature="",
+                splits=tuple(told["rows"]),
+                sentence=f"{told['dropped']} of {total} rows ({told['share']:.2%}) "
+                f"{_WHAT[source]}, such as {', '.join(examples)}",
+                mend=_MENDS[source],
+                count=told["dropped"],
+                total=total,
+                examples=examples,
+                stops=False,  # The config says what becomes of them.
+            )
+        )
+    return found

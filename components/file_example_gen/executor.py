@@ -68,3 +68,5 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         write_splits(
             self._make_beam_pipeline(), shards, split, artifact, f"{base}/{pattern}"
         )
+        # TFX's driver sets a custom property only; statistics inherit this one.
+        artifact.span = found.spans[-1]

@@ -36,6 +36,7 @@ from tfx.types import (
 )
 
 from components import records
+from components.artifacts import DataFindings
 from components.example_cleaner import component as cleaner_component
 from components.example_cleaner import executor as cleaner
 from components.example_validator import component as validator_component
@@ -731,13 +732,13 @@ def test_the_cleaner_refuses_unknown_choices(tmp_path):
         )
 
 
-# Schemas and StrictExampleValidator.
+# Schemas and SchemaValidator.
 
 
 def validate(
     folder: pathlib.Path, examples: standard_artifacts.Examples, source: str
 ) -> standard_artifacts.ExampleAnomalies:
-    """Runs StatisticsGen, ImportSchemaGen and StrictExampleValidator's executors."""
+    """Runs StatisticsGen, ImportSchemaGen and SchemaValidator's executors."""
     statistics = artifact(standard_artifacts.ExampleStatistics, folder / "statistics")
     statistics_gen.Executor().Do(
         {"examples": [examples]}, {"statistics": [statistics]}, {}
@@ -747,7 +748,7 @@ def validate(
     import_schema_gen.Executor().Do(
         {}, {"schema": [schema]}, {"schema_file": str(file)}
     )
-    component = validator_component.StrictExampleValidator(
+    component = validator_component.SchemaValidator(
         statistics=channel_utils.as_channel([statistics]),
         schema=channel_utils.as_channel([schema]),
         source=source,
@@ -755,7 +756,10 @@ def validate(
     anomalies = artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies")
     validator.Executor().Do(
         {"statistics": [statistics], "schema": [schema]},
-        {"anomalies": [anomalies]},
+        {
+            "anomalies": [anomalies],
+            "findings": [artifact(DataFindings, folder / "findings")],
+        },
         dict(component.exec_properties),
     )
     return anomalies
@@ -859,10 +863,13 @@ def test_several_anomalies_are_one_sentence(cut_rows, tmp_path):
 
 def test_the_validator_keeps_the_standard_spec():
     standard = standard_component_specs.ExampleValidatorSpec
-    strict = validator_component.StrictExampleValidatorSpec
-    assert standard.PARAMETERS.items() <= strict.PARAMETERS.items()
-    assert (strict.INPUTS, strict.OUTPUTS) == (standard.INPUTS, standard.OUTPUTS)
-    assert set(strict.PARAMETERS) - set(standard.PARAMETERS) == {
+    ours = validator_component.SchemaValidatorSpec
+    assert standard.PARAMETERS.items() <= ours.PARAMETERS.items()
+    assert standard.OUTPUTS.items() <= ours.OUTPUTS.items()
+    assert ours.INPUTS == standard.INPUTS
+    assert set(ours.OUTPUTS) - set(standard.OUTPUTS) == {"findings"}
+    assert set(ours.PARAMETERS) - set(standard.PARAMETERS) == {
         "source",
+        "policy",
         "fingerprint",
     }

@@ -34,8 +34,18 @@ UPSTREAM = {
         "ExampleValidator.candidates",
         "ExampleValidator.interactions",
     },
-    "Transform.candidates": {"ExampleCleaner", "SchemaGen.candidates"},
-    "Transform.interactions": {"ExampleCleaner", "SchemaGen.interactions"},
+    "FeatureValidator": {"ExampleCleaner"},
+    # Nor does anything learn from suspects.
+    "Transform.candidates": {
+        "ExampleCleaner",
+        "FeatureValidator",
+        "SchemaGen.candidates",
+    },
+    "Transform.interactions": {
+        "ExampleCleaner",
+        "FeatureValidator",
+        "SchemaGen.interactions",
+    },
     "Trainer": {"Transform.candidates", "Transform.interactions"},
     "CandidateEmbedder": {"ExampleCleaner", "Trainer"},
     "ScannIndexer": {"CandidateEmbedder", "Trainer"},

@@ -31,6 +31,7 @@ NODES = [
     "ExampleValidator.candidates",
     "ExampleValidator.interactions",
     "ExampleCleaner",
+    "FeatureValidator",
     "Transform.candidates",
     "Transform.interactions",
     "Trainer",

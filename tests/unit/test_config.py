@@ -694,3 +694,24 @@ def test_everything_of_a_pipeline_lies_in_its_home():
     places += [layout.summary, layout.lock]
     assert len(set(places)) == 5
     assert all(place.startswith("/runs/movies/") for place in places)
+
+
+@pytest.mark.parametrize(
+    ("key", "signal", "kind"),
+    [
+        ("candidate_id", "{}", "category"),
+        ("signal.value", "{value: FEATURE}", "number"),
+        ("signal.event", "{event: FEATURE, event_weights: {click: 1}}", "category"),
+    ],
+)
+def test_what_only_the_interaction_tells_is_no_feature_of_the_query(key, signal, kind):
+    name = "movie_id" if key == "candidate_id" else "outcome"
+    overrides = [
+        f"interactions.features={{{name}: {kind}}}",
+        f"interactions.signal={signal.replace('FEATURE', name)}",
+    ]
+    assert sentence(DEFAULT, *overrides) == (
+        f"{DEFAULT}: interactions.features.{name}: it is {key} too, which is known "
+        "only after the interaction, so that a request can't carry it; take it out "
+        "of the features"
+    )
