@@ -11,6 +11,7 @@ import serving.process
 from serving.errors import UserError
 
 VERBS = {
+    "init": "look at files and write a config for them",
     "run": "run a pipeline on this machine",
     "metrics": "show the last run's evaluation",
     "recommend": "ask a pushed model for recommendations",

@@ -1,0 +1,95 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What names of columns and files hint at. Hints come second to what the data show."""
+
+import re
+from collections.abc import Iterable
+
+USER = frozenset(
+    "user customer client member visitor account person people reader viewer listener "
+    "player student patient subscriber shopper buyer reviewer rater profile household "
+    "cookie uid author consumer passenger guest".split()
+)
+SESSION = frozenset(
+    "session visit basket cart order invoice playlist receipt trip ticket".split()
+)
+ITEM = frozenset(
+    "item product movie film song track article book isbn asin sku business restaurant "
+    "venue poi hotel game app news recipe anime artist album video clip course job ad "
+    "advert offer listing post document doc paper stock good content show series beer "
+    "wine joke iid candidate destination place repository repo file lecturer "
+    "catalogue catalog dish station".split()
+)
+LOG = frozenset(
+    "interaction rating event log click transaction play history view purchase review "
+    "visit listen log train inter behavior behaviour activity order feedback".split()
+)
+TIME = frozenset("time timestamp date datetime ts created when day at unix".split())
+RATING = frozenset(
+    "rating score star value rate preference grade points point like label".split()
+)
+COUNT = frozenset(
+    "count play playcount listen quantity qty weight freq frequency view times hours "
+    "repetition amount plays hit".split()
+)
+LABEL = frozenset(
+    "click clicked label like liked purchased bought converted conversion target "
+    "positive interested".split()
+)
+EVENT = frozenset("event action type behavior behaviour activity interaction".split())
+CONTEXT = frozenset(
+    "country region city state language lang locale device platform os browser channel "
+    "timezone gender sex age occupation segment membership plan tier zip hour weekday "
+    "season daypart store".split()
+)
+OUTCOME = frozenset(
+    "rating score star duration price paid revenue total discount dwell review comment "
+    "order invoice transaction quantity qty count click watch finished completed tip "
+    "feedback cost position rank".split()
+)
+TITLE = ("title", "name", "headline", "label", "description", "desc", "text")
+_ID = frozenset(
+    "id ids key uuid guid uid iid no nr number code hash sku asin isbn".split()
+)
+
+
+def tokens(name: str) -> list[str]:
+    """Returns the words of a name in lower case, plurals as singulars.
+
+    `CustomerID`, `customer_ids` and `user_id:token` are customer id, customer id and
+    user id.
+    """
+    name = name.partition(":")[0]
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+", name)
+    found = []
+    for part in map(str.lower, parts):
+        for ending in ("id", "ids"):
+            if part.endswith(ending) and part.removesuffix(ending) in _STEMS:
+                found += [part.removesuffix(ending), "id"]
+                break
+        else:
+            found.append(_singular(part))
+    return found
+
+
+def _singular(word: str) -> str:
+    if word in _EVERY or not word.endswith("s"):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-1]
+
+
+_STEMS = USER | SESSION | ITEM | EVENT | frozenset(["brand", "category", "genre"])
+_EVERY = _STEMS | LOG | RATING | COUNT | CONTEXT | OUTCOME | TIME | LABEL | _ID
+
+
+def hints(name: str, words: Iterable[str]) -> bool:
+    """Tells whether a name has one of these words."""
+    return not set(tokens(name)).isdisjoint(words)
+
+
+def is_id_name(name: str) -> bool:
+    """Tells whether a name ends as the names of ids do."""
+    words = tokens(name)
+    return bool(words) and words[-1] in _ID
