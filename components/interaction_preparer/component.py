@@ -26,9 +26,6 @@ class InteractionPreparerSpec(component_spec.ComponentSpec):
         executor.QUERIES_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples, optional=True
         ),
-        executor.QUERIES_ANOMALIES_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleAnomalies, optional=True
-        ),
     }
     OUTPUTS = {
         executor.PREPARED_KEY: component_spec.ChannelParameter(
@@ -56,7 +53,6 @@ class InteractionPreparer(base_beam_component.BaseBeamComponent):
         interactions: types.BaseChannel,
         preparation: Preparation,
         queries: types.BaseChannel | None = None,
-        queries_anomalies: types.BaseChannel | None = None,
         fingerprint: str = "",
     ) -> None:
         """Constructs an InteractionPreparer component.
@@ -65,15 +61,12 @@ class InteractionPreparer(base_beam_component.BaseBeamComponent):
             interactions: Channel of type `standard_artifacts.Examples`.
             preparation: What to do.
             queries: Channel of type `standard_artifacts.Examples`: the table to join.
-            queries_anomalies: Channel of type `standard_artifacts.ExampleAnomalies`:
-                waits for that validator.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
             InteractionPreparerSpec(
                 interactions=interactions,
                 queries=queries,
-                queries_anomalies=queries_anomalies,
                 preparation=json.dumps(preparation.to_json(), sort_keys=True),
                 fingerprint=fingerprint,
                 prepared_interactions=types.Channel(type=standard_artifacts.Examples),

@@ -29,7 +29,6 @@ from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"
 QUERIES_KEY = "queries"
-QUERIES_ANOMALIES_KEY = "queries_anomalies"
 PREPARED_KEY = "prepared_interactions"
 PREPARATION_KEY = "preparation"
 FINGERPRINT_KEY = "fingerprint"

@@ -239,7 +239,7 @@ def build(
 
         path = str(tmp_path_factory.mktemp(kind) / "model")
         config = IndexConfig(
-            kind=kind, k=DEFAULT_K, leaves=12, leaves_to_search=6, reorder=100
+            kind=kind, k=DEFAULT_K, leaves=12, leaves_to_search=8, reorder=100
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(serving.build, "Servable", Kept)
