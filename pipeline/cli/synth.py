@@ -7,6 +7,8 @@ import math
 import os
 import time
 
+from pipeline.cli import options as shared
+
 _LAW = """\
 the law behind it:
   Candidates belong to clusters of taste. Cluster c = 1, 2, ... weighs c^-0.5, and in
@@ -42,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "least)",
     }
     for name, text in numbers.items():
-        parser.add_argument(f"--{name}", type=_positive, metavar="N", help=text)
+        parser.add_argument(
+            f"--{name}", type=shared.at_least(1), metavar="N", help=text
+        )
     parser.add_argument(
         "--format",
         choices=("csv", "parquet"),
@@ -51,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=_seed,
+        type=shared.at_least(0),
         default=42,
         metavar="N",
         help="another seed is another log (default: %(default)s)",
@@ -81,19 +85,3 @@ def execute(options: argparse.Namespace) -> int:
         f"next: shortlist run {os.path.join(options.out, files.CONFIG_FILE)}"
     )
     return 0
-
-
-def _positive(text: str) -> int:
-    """Reads a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
-def _seed(text: str) -> int:
-    """Reads a whole number of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 0")
-    return value

@@ -8,8 +8,8 @@ _HELD_OUT = 50_000
 """Interactions to evaluate on are enough: more would only take longer."""
 _SMALL_TABLES = 50_000
 """Rows of both towers' tables up to which Adam, which updates all of them, is quick."""
-_SMALL_LOG = 500_000
-"""Interactions up to which statistics of all of them are quick."""
+_LONG_LOG = 5_000_000
+"""Interactions from which a tenth of them is enough for statistics."""
 
 _TEXT = """\
 # A synthetic log: {interactions:,} interactions of {queries:,} queries with
@@ -36,10 +36,17 @@ candidates:
     category: category
     price: {{type: number, log: true}}
 
-{training}
+{statistics}{training}
 
 index:
   kind: auto                      # by size: exact, hashed, or partitioned and hashed
+"""
+
+_SAMPLE = """\
+# Of each source; what rows there are and which ids they have is checked in all of them.
+statistics:
+  sample_rate: 0.1
+
 """
 
 _ADAM = """\
@@ -51,7 +58,7 @@ training:
 
 _ADAGRAD = """\
 # Adam touches every row of every table in each step, {rows:,} of them here; Adagrad
-# only those of the batch. Larger batches: fewer steps, and more negatives in each.
+# only those of the batch. Twice the batch is twice the work for a row: its negatives.
 training:
   optimizer: adagrad
   learning_rate: {rate}
@@ -81,6 +88,7 @@ def config_text(size: Size, seed: int, form: str) -> str:
         train=1 - held_out,
         held_out=held_out,
         rows=round(held_out * size.interactions),
+        statistics=_SAMPLE if size.interactions >= _LONG_LOG else "",
         training=_training(size),
     )
 
@@ -90,4 +98,4 @@ def _training(size: Size) -> str:
     rows = size.queries + size.candidates
     if rows <= _SMALL_TABLES:
         return _ADAM
-    return _ADAGRAD.format(rows=rows, rate=0.5, batch=4096, epochs=3)
+    return _ADAGRAD.format(rows=rows, rate=0.5, batch=1024, epochs=5)

@@ -87,9 +87,7 @@ def _write_shards(
                 shard, part = next(parts, (shards, part))
 
 
-def _cut(
-    tables: Iterable[pa.Table], ends: list[int]
-) -> Iterator[tuple[int, pa.Table]]:
+def _cut(tables: Iterable[pa.Table], ends: list[int]) -> Iterator[tuple[int, pa.Table]]:
     """Yields pieces of tables with the shard that each belongs to."""
     shard = row = 0
     for table in tables:
