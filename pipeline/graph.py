@@ -275,6 +275,7 @@ class _Nodes:
                     analyze=["train"], transform=splits
                 ),
                 disable_statistics=True,
+                disable_analyzer_cache=True,
                 custom_config={**custom_config, "fingerprint": fingerprint("trainer")},
             ),
             f"Transform.{name}",
