@@ -68,18 +68,19 @@ def list_files(artifact: types.Artifact) -> list[ExamplesFile]:
     return result
 
 
-def read_batches(path: str) -> Iterator[list[bytes]]:
+def read_batches(path: str, size: int = RECORDS_PER_BATCH) -> Iterator[list[bytes]]:
     """Yields the records of a TFRecord file in order, in lists of bounded length.
 
     Args:
         path: The file; one that ends in `.gz` is unpacked.
+        size: Records a list; the last one may be shorter.
 
     Raises:
         tf.errors.OpError: If the file is missing, cut short or damaged.
     """
     compression = _GZIP if path.endswith(".gz") else ""
     records = tf.data.TFRecordDataset(path, compression_type=compression)
-    for batch in records.batch(RECORDS_PER_BATCH).as_numpy_iterator():
+    for batch in records.batch(size).as_numpy_iterator():
         yield batch.tolist()
 
 

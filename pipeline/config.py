@@ -366,6 +366,18 @@ def feature_columns(name: str, feature: Any) -> list[Column]:
     ]
 
 
+class StatisticsConfig(_Strict):
+    """What StatisticsGen computes; schemas and validation go by it."""
+
+    sample_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the rows to look at, evenly spread, the same in every run. What is in
+    few rows, such as a missing id, may then be found only by ExampleCleaner."""
+    num_top_values: PositiveInt = 20
+    """Most frequent values that are kept of a text feature."""
+    num_rank_histogram_buckets: PositiveInt = 1000
+    """Most frequent values that are in the histogram of a text feature."""
+
+
 class ValidationConfig(_Strict):
     """What is held against the data before anything is trained on it."""
 
@@ -396,6 +408,7 @@ class PipelineConfig(_Strict):
     """Null: nothing more is known of queries than the interactions say."""
     candidates: CandidatesConfig | None = None
     """Null: the catalogue is what was interacted with."""
+    statistics: StatisticsConfig = StatisticsConfig()
     validation: ValidationConfig = ValidationConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()

@@ -9,7 +9,6 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.components import (
     Evaluator,
-    StatisticsGen,
     Transform,
 )
 from tfx.dsl.components.base.base_node import BaseNode
@@ -44,6 +43,7 @@ from components.scann_indexer.component import ScannIndexer
 from components.schema_gen.component import DeclaredSchemaGen
 from components.shift_validator.component import ShiftValidator, comparable
 from components.shift_validator.shifts import DRIFT, SKEW
+from components.statistics_gen.component import BatchStatisticsGen
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import TwoTowerTrainer
 from pipeline.config import (
@@ -245,7 +245,12 @@ class _Nodes:
         does can be changed without making everything anew.
         """
         statistics = self._add(
-            StatisticsGen(examples=examples), f"StatisticsGen.{name}"
+            BatchStatisticsGen(
+                examples=examples,
+                fingerprint=fingerprint("components.statistics_gen", *_DATA_CODE),
+                **self._config.statistics.model_dump(),
+            ),
+            f"StatisticsGen.{name}",
         ).outputs["statistics"]
         derived = _derived(self._config) if name == INTERACTIONS else []
         schema = self._add(
@@ -347,6 +352,7 @@ class _Nodes:
                     analyze=["train"], transform=splits
                 ),
                 disable_statistics=True,
+                disable_analyzer_cache=True,
                 custom_config={**custom_config, "fingerprint": fingerprint("trainer")},
             ),
             f"Transform.{name}",
@@ -412,7 +418,9 @@ class _Nodes:
                 candidate_id=catalogue_id,
                 title=config.catalogue.title,
                 batch_size=config.embedding_batch_size,
-                fingerprint=fingerprint("serving", "components.candidate_embedder"),
+                fingerprint=fingerprint(
+                    "serving", "components.candidate_embedder", "components.records"
+                ),
             )
         )
         return trainer.outputs["model"], embedder.outputs["embeddings"]

@@ -18,6 +18,10 @@ from trainer.features import CANDIDATE_INDEX, Values
 QUERY = "query"
 WEIGHT = "weight"
 
+_SHUFFLED_IN_MEMORY = 1_000_000
+"""Interactions up to which tf.data's own shuffle orders them. It holds a tensor, 200
+bytes, for each; with ten million, memory grew by a gigabyte in every epoch."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
@@ -71,13 +75,36 @@ def training_batches(
     if interactions.weight is not None:
         columns[WEIGHT] = tf.constant(interactions.weight)
     return (
-        tf.data.Dataset.range(count)
-        .shuffle(min(count, 10_000_000), seed=seed, reshuffle_each_iteration=True)
-        .batch(batch_size)
+        _positions(count, batch_size, seed)
         .map(
             lambda rows: tf.nest.map_structure(
                 lambda column: tf.gather(column, rows), columns
             )
         )
         .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _positions(count: int, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Yields the positions 0 to count - 1 in batches, in another order each epoch."""
+    rows = tf.data.Dataset.range(count)
+    if count <= _SHUFFLED_IN_MEMORY:
+        return rows.shuffle(count, seed, reshuffle_each_iteration=True).batch(
+            batch_size
+        )
+    last = tf.constant(count - 1, tf.int64)
+
+    def epoch(drawn: tf.Tensor) -> tf.data.Dataset:
+        # A permutation that computes where each position goes, and so needs no memory.
+        return rows.batch(batch_size).map(
+            lambda batch: tf.random.experimental.index_shuffle(batch, drawn, last)
+        )
+
+    return (
+        tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+        .batch(2, drop_remainder=True)
+        .take(1)
+        .flat_map(epoch)
+        # Keras must know it to run several steps in one call.
+        .apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
     )

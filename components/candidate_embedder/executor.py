@@ -13,8 +13,9 @@ from apache_beam.utils.shared import Shared
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, path_utils
+from tfx.utils import path_utils
 
+from components import records
 from serving.servable import parse_examples
 from serving.towers import Towers
 
@@ -28,19 +29,25 @@ FINGERPRINT_KEY = "fingerprint"
 
 
 class _Embed(beam.DoFn):
-    """Turns batches of serialized candidates into Arrow tables."""
+    """Turns files of candidates into Arrow tables, a batch at a time."""
 
-    def __init__(self, model_path: str, candidate_id: str, title: str):
+    def __init__(self, model_path: str, candidate_id: str, title: str, batch_size: int):
         self._model_path = model_path
         self._candidate_id, self._title = candidate_id, title
+        self._batch_size = batch_size
         self._shared = Shared()
 
     def setup(self) -> None:
         """Loads the towers once a worker process."""
         self._towers = self._shared.acquire(lambda: Towers(self._model_path))
 
-    def process(self, batch: list[bytes]) -> Iterator[pa.Table]:
-        """Embeds one batch."""
+    def process(self, path: str) -> Iterator[pa.Table]:
+        """Embeds the candidates of one file."""
+        for batch in records.read_batches(path, self._batch_size):
+            yield self._embed(batch)
+
+    def _embed(self, batch: list[bytes]) -> pa.Table:
+        """Embeds one batch of serialized candidates."""
         towers = self._towers
         text = tf.TensorSpec([None], tf.string)
         specs = {
@@ -52,7 +59,7 @@ class _Embed(beam.DoFn):
         inputs = {name: features[name] for name in towers.candidate_features}
         embedded = towers.embed_candidate(inputs).numpy()
         ids, titles = (features[name] for name in (self._candidate_id, self._title))
-        yield pa.table(
+        return pa.table(
             {
                 "candidate_id": _strings(ids),
                 "title": _strings(tf.where(titles == "", ids, titles)),
@@ -89,25 +96,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model_path = path_utils.serving_model_path(model.uri)
         candidates = artifact_utils.get_single_instance(input_dict[CANDIDATES_KEY])
         folder = artifact_utils.get_single_uri(output_dict[EMBEDDINGS_KEY])
-        patterns = [
-            io_utils.all_files_pattern(
-                artifact_utils.get_split_uri(input_dict[CANDIDATES_KEY], split)
-            )
-            for split in artifact_utils.decode_split_names(candidates.split_names)
-        ]
-        batch_size = exec_properties[BATCH_SIZE_KEY]
+        files = [file.path for file in records.list_files(candidates)]
         dimensions = _dimensions(model_path)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | beam.Create(patterns)
-                | beam.io.ReadAllFromTFRecord()
-                | beam.BatchElements(batch_size, batch_size)
+                | beam.Create(files)
+                | beam.Reshuffle()
                 | beam.ParDo(
                     _Embed(
                         model_path,
                         exec_properties[CANDIDATE_ID_KEY],
                         exec_properties[TITLE_KEY],
+                        exec_properties[BATCH_SIZE_KEY],
                     )
                 )
                 | beam.io.WriteToParquetBatched(

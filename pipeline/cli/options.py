@@ -3,6 +3,7 @@
 """Options that several verbs share."""
 
 import argparse
+from collections.abc import Callable
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -32,3 +33,20 @@ def add_format(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="how to print results (default: %(default)s)",
     )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Returns what reads an option as a whole number that is not too small."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a number of at least {least}, got {text}"
+            )
+        return value
+
+    return read

@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "feature that takes several values, e.g. a history",
     )
     parser.add_argument(
-        "-k", type=_positive, default=10, help="results (default: %(default)s)"
+        "-k",
+        type=shared.at_least(1),
+        default=10,
+        help="results (default: %(default)s)",
     )
     parser.add_argument(
         "--exclude",
@@ -70,17 +73,6 @@ def _query(given: list[tuple[str, str]]) -> dict[str, str | list[str]]:
     for name, value in given:
         values.setdefault(name, []).append(value)
     return {name: all_[0] if len(all_) == 1 else all_ for name, all_ in values.items()}
-
-
-def _positive(text: str) -> int:
-    """Reads a whole number of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number of at least 1, got {text}")
-    return value
 
 
 def _feature(text: str) -> tuple[str, str]:

@@ -48,6 +48,7 @@ def run(
     layout: Layout,
     progress: Progress,
     uncached: Collection[str] = (),
+    until: str | None = None,
 ) -> list[NodeRun]:
     """Runs a pipeline's nodes in order.
 
@@ -58,6 +59,8 @@ def run(
       layout: Where it lies.
       progress: Where its lines go.
       uncached: Ids of nodes to execute even if the cache could answer.
+      until: Id of the last node to run; None: all. The graph stays whole, so that a
+        later run takes these nodes from the cache.
 
     Returns:
       What was run and what came from the cache.
@@ -85,6 +88,8 @@ def run(
     ran = []
     for node in graph.nodes:
         ran.append(_launch(graph, node.pipeline_node, deployment, connection, progress))
+        if ran[-1].node == until:
+            break
     return ran
 
 

@@ -204,9 +204,14 @@ def test_every_node_with_code_of_ours_goes_by_its_fingerprint(monkeypatch):
     monkeypatch.setattr(pipeline.graph, "fingerprint", other)
     after = parameters(build())
     # TFX's own nodes run TFX's own code.
-    foreign = {"StatisticsGen", "LatestBlessedModel"}
-    expected = {node for node in UPSTREAM if node.split(".")[0] not in foreign}
+    expected = {node for node in UPSTREAM if node != "LatestBlessedModel"}
     assert {node for node in before if before[node] != after[node]} == expected
+
+
+def test_statistics_are_computed_as_the_config_says():
+    found = parameters(build("statistics.sample_rate=0.25"))
+    for node in ("StatisticsGen.interactions", "StatisticsGen.candidates"):
+        assert "double_value: 0.25" in found[node]["sample_rate"]
 
 
 def test_each_nodes_fingerprint_covers_the_code_that_it_runs(monkeypatch):
@@ -227,6 +232,8 @@ def test_each_nodes_fingerprint_covers_the_code_that_it_runs(monkeypatch):
     assert covers("Transform.interactions", "trainer")
     assert covers("Transform.candidates", "trainer")
     assert covers("Trainer", "trainer", "components.trainer")
+    for node in ("StatisticsGen.interactions", "StatisticsGen.candidates"):
+        assert covers(node, "components.statistics_gen", "components.records")
     assert covers("CandidateEmbedder", "serving", "components.candidate_embedder")
     for node in ("ScannIndexer", "IndexEvaluator", "Evaluator", "Pusher"):
         assert covers(node, "serving", "components"), node

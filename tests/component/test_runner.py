@@ -104,7 +104,10 @@ def run(layout):
     """Runs the two nodes; returns what the runner returns and the lines it printed."""
 
     def run_once(
-        how: str = "well", text: str = "a", lines: io.StringIO | None = None
+        how: str = "well",
+        text: str = "a",
+        lines: io.StringIO | None = None,
+        **options: Any,
     ) -> list[local.NodeRun]:
         maker = Maker(how=how, text=text)
         taker = Taker(model=maker.outputs["model"])
@@ -116,7 +119,8 @@ def run(layout):
             metadata_connection_config=connection(layout),
         )
         with exclusive(layout):
-            return local.run(made, layout, Progress(lines or io.StringIO()))
+            progress = Progress(lines or io.StringIO())
+            return local.run(made, layout, progress, **options)
 
     return run_once
 
@@ -154,6 +158,14 @@ def test_a_line_a_node_and_what_it_made(run, layout):
     first, second = lines.getvalue().splitlines()
     assert first.split()[2] == "Maker" and second.split()[2] == "Taker"
     assert first.endswith(" s")
+
+
+def test_a_run_may_end_at_a_node_and_be_taken_up_again(run):
+    assert [(one.node, one.cached) for one in run(until="Maker")] == [("Maker", False)]
+    assert [(one.node, one.cached) for one in run()] == [
+        ("Maker", True),
+        ("Taker", False),
+    ]
 
 
 def test_the_same_again_is_cached_and_a_change_is_not(run, layout):

@@ -70,6 +70,7 @@ HEAVY = ("tensorflow", "tfx", "apache_beam", "scann", "numpy", "pandas", "scipy"
         (["--help"], ("pydantic", "yaml", "rich")),
         (["run", "--help"], ("pydantic", "yaml", "rich")),
         (["recommend", "--help"], ("pydantic", "yaml", "rich")),
+        (["synth", "--help"], ("pydantic", "yaml", "rich", "pyarrow")),
         (["run", "nope.yaml"], ()),
         (["metrics", "--root", "nope"], ("pydantic", "yaml", "rich")),
         (["recommend", "--root", "nope", "--query", "a=1"], ("pydantic", "yaml")),

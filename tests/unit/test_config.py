@@ -286,7 +286,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
             "colour=1",
             "unknown key 'colour'; the keys here are beam_args, candidates, data_dir, "
             "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "queries, training, validation",
+            "queries, statistics, training, validation",
         ),
         (
             "interactions.source.xyz=1",
@@ -298,7 +298,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
             "random=3",
             "unknown key 'random'; the keys here are beam_args, candidates, data_dir, "
             "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "queries, training, validation",
+            "queries, statistics, training, validation",
         ),
         (
             "interactions.split.shuffle=3",
@@ -450,6 +450,10 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
             "index.kind=hnsw",
             "index.kind: input should be 'auto', 'exact', 'scann', 'tfrs-scann' or "
             "'tfrs-brute-force', got 'hnsw'",
+        ),
+        (
+            "statistics.sample_rate=0",
+            "statistics.sample_rate: input should be greater than 0, got 0",
         ),
         ("index.leaves=0", "index.leaves: input should be greater than 0, got 0"),
         (

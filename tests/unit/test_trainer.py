@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import trainer.batches
 from serving.errors import UserError
 from trainer.batches import QUERY, Interactions, training_batches
 from trainer.config import ModelConfig, TrainingConfig
@@ -194,6 +195,13 @@ def test_a_batch_of_nobody_has_the_width_of_any_other():
 # Batches
 
 
+@pytest.fixture(params=["in memory", "by computing"])
+def any_shuffle(request, monkeypatch):
+    """Both ways to order an epoch: of a short log and of a long one."""
+    if request.param == "by computing":
+        monkeypatch.setattr(trainer.batches, "_SHUFFLED_IN_MEMORY", 0)
+
+
 def rows_of(batches: tf.data.Dataset) -> list[list[list[int]]]:
     """The rows of one epoch, batch by batch."""
     return [
@@ -202,6 +210,7 @@ def rows_of(batches: tf.data.Dataset) -> list[list[list[int]]]:
     ]
 
 
+@pytest.mark.usefixtures("any_shuffle")
 def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     data = interactions(rows=100)
     batches = rows_of(training_batches(data, 32, seed=1))
@@ -209,8 +218,10 @@ def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     rows = np.stack([user_of(data), data.candidate], axis=1).tolist()
     assert sorted(sum(batches, [])) == sorted(rows)
     assert [len(b) for b in rows_of(training_batches(data, 1000, seed=1))] == [100]
+    assert training_batches(data, 32, seed=1).cardinality() == 4
 
 
+@pytest.mark.usefixtures("any_shuffle")
 def test_every_epoch_has_its_own_order_and_a_seed_repeats_them():
     data = interactions(rows=100)
 
@@ -258,6 +269,13 @@ def test_training_learns_and_leaves_logs_and_weights(trained_folder):
     assert len(history["loss"]) == 10 and history["loss"][-1] < history["loss"][0]
     assert list(folder.rglob("events.out.tfevents.*"))
     assert list((folder / "checkpoints").glob("weights*"))
+
+
+@pytest.mark.usefixtures("any_shuffle")
+def test_training_runs_whole_epochs_however_they_are_ordered(tmp_path):
+    trained, history = train(tmp_path, steps_per_execution=7)
+    assert accuracy_of_halves(trained) == 1.0
+    assert len(history["loss"]) == 10
 
 
 def test_a_seed_reproduces_and_another_does_not(tmp_path):
