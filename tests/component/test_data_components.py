@@ -35,7 +35,7 @@ from tfx.types import (
     standard_component_specs,
 )
 
-from components import records
+from components import records, split_examples
 from components.artifacts import DataFindings
 from components.example_cleaner import component as cleaner_component
 from components.example_cleaner import executor as cleaner
@@ -278,7 +278,7 @@ def test_one_split_passes_records_through_in_their_order(movielens_data_dir, tmp
 
 
 def test_random_split_of_100k_ratings(movielens_data_dir, tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger=gen.__name__)
+    caplog.set_level(logging.INFO, logger=split_examples.__name__)
     started = time.process_time()
     examples = generate(movielens_data_dir, RATINGS, RANDOM, tmp_path / "one")
     # It takes 4 s; one as_numpy at a time would take 200.
