@@ -229,7 +229,8 @@ def test_any_number_of_parts_gives_the_same_rows(prepare, new_examples):
         ]
         found.append(collections.Counter(rows))
     assert found[0] == found[1] == found[2]
-    assert sum(found[0].values()) == 91, "each pair once"
+    # Of 91 pairs each is kept once; the earliest of 13 is held out.
+    assert sum(found[0].values()) == 91 - 13
 
 
 def test_small_logs_are_one_part_and_large_ones_many(tmp_path):

@@ -172,7 +172,7 @@ def test_the_next_run_completes_from_what_was_finished(recovered_run):
         "Evaluator",
         "Pusher",
     ]
-    assert len(states) == 18
+    assert len(states) == 19
     assert recovered_run.versions == [recovered_run.summary["pushed_version"]]
 
 
