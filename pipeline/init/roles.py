@@ -334,7 +334,7 @@ def _guess_id(
     listed = tuple(column.name for column in ranked)
     best = ranked[0]
     problem = None
-    if score(best) < _WORTH:
+    if score(best) < _WORTH and ranked[1:]:
         problem = f"which column of {log.path} {says} can't be told from its names"
     elif ranked[1:] and score(best) - score(ranked[1]) < _SURE:
         problem = (
