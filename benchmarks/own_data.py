@@ -41,7 +41,11 @@ PROTOCOL = (
 
 def run(config: str, seed: int) -> dict[str, Any]:
     """Runs a config with a seed; returns what its summary says."""
-    sets = (f"interactions.split.seed={seed}", f"training.seed={seed}")
+    sets = (
+        "interactions.split.method=random",
+        f"interactions.split.seed={seed}",
+        f"training.seed={seed}",
+    )
     overrides = [part for one in sets for part in ("--set", one)]
     with tempfile.TemporaryDirectory(prefix="shortlist-") as root:
         found = call("run", config, "--root", root, *overrides, "--format", "json")
