@@ -7,12 +7,18 @@ a number stays text in every file of a source.
 """
 
 import dataclasses
+import difflib
 import enum
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from serving.errors import UserError
+
+_MAX_NAMED = 20
+
+WEIGHT_FEATURE = "interaction_weight"
+"""Feature with what an interaction counts in the loss; it is computed."""
 
 
 class Kind(enum.Enum):
@@ -79,8 +85,18 @@ def check_names(columns: Sequence[Column], found: Sequence[str], where: str) -> 
                 "a name of its own"
             )
         if not count:
-            raise UserError(
-                f"{where} has no column {column.name!r}; it has "
-                f"{', '.join(map(repr, found)) or 'none'}: mend the name in the config "
-                "or in the file"
-            )
+            raise UserError(f"{where} {_missing(column.name, found)}")
+
+
+def _missing(name: str, found: Sequence[str]) -> str:
+    """Says that a column is not there, and which one is like it or what there is."""
+    near = difflib.get_close_matches(name, found, 1, 0.5)
+    there = [repr(one) for one in found[:_MAX_NAMED]]
+    if len(found) > _MAX_NAMED:
+        there.append(f"and {len(found) - _MAX_NAMED} more")
+    return (
+        f"has no column {name!r}; "
+        + (f"did you mean {near[0]!r}? It" if near else "it")
+        + f" has {', '.join(there) or 'none'}: mend the name in the config or in the "
+        "file"
+    )

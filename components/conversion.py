@@ -19,6 +19,13 @@ UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MISSING = frozenset(["", "na", "n/a", "nan", "null", "none", "\\n"])
 """Texts that stand for no value, in lower case."""
 
+_NUMBER = r"^[-+]?\d+(\.\d*)?([eE]\+?\d+)?$"
+_NOT_IN_IDS = r"[\r\n\x00]"
+_MAX_SHOWN = 40
+_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
+# A number from here to a hundred times that is a time of 1973 to 2286 in this unit.
+_PLAUSIBLE_FROM = {"s": 10**8, "ms": 10**11, "us": 10**14, "ns": 10**17}
+
 _ZONE_OF_NAIVE = datetime.timezone.utc
 
 
@@ -30,11 +37,16 @@ class BadValue(ValueError):
 
         Args:
             row: Its row in the batch, from 0.
-            column: Name of the column.
+            column: Name of the column; "" where a whole row is wrong.
             problem: What is wrong, and the mend.
         """
         super().__init__(problem)
         self.row, self.column, self.problem = row, column, problem
+
+    @property
+    def sentence(self) -> str:
+        """The column and what is wrong with it."""
+        return f"column {self.column!r} {self.problem}" if self.column else self.problem
 
 
 def convert(
@@ -67,8 +79,28 @@ def convert(
             raise BadValue(
                 row, column.name, "has no value: fill it in or remove the row"
             )
+        if column.required and column.kind == Kind.TEXT:
+            _check_ids(result, column.name)
         converted[column.name] = result
     return pa.RecordBatch.from_pydict(converted)
+
+
+def _check_ids(ids: pa.Array, name: str) -> None:
+    """Refuses ids that neither a vocabulary nor a line of text can hold."""
+    texts = ids.flatten().cast(pa.large_string())
+    broken = pc.index(pc.match_substring_regex(texts, _NOT_IN_IDS), True).as_py()
+    if broken >= 0:
+        raise BadValue(
+            broken,
+            name,
+            f"holds {_shown(texts[broken].as_py())}, but an id is one line of text: "
+            "mend the value",
+        )
+
+
+def _shown(text: str) -> str:
+    """Returns a text in quotes, cut to what a sentence can hold."""
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -114,7 +146,12 @@ def _as_text(array: pa.Array, name: str) -> pa.Array:
         array = pa.array([None if v is None else f"{v:f}" for v in array.to_pylist()])
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         array = _decode(array, name)
-    text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
+    try:
+        text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        raise BadValue(
+            0, name, f"holds {kind} where text is wanted: flatten it into columns"
+        ) from None
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.large_string()), text)
 
 
@@ -123,13 +160,13 @@ def _decode(array: pa.Array, name: str) -> pa.Array:
     try:
         return array.cast(pa.large_binary()).cast(pa.large_string())
     except pa.ArrowInvalid:
-        row = _first(array.to_pylist(), lambda value: value.decode("utf-8"))
+        row = first_unreadable(array.to_pylist(), lambda value: value.decode("utf-8"))
         raise BadValue(
             row, name, "is not UTF-8 text: say the file's encoding or save it as UTF-8"
         ) from None
 
 
-def _first(values: Sequence[Any], read: Callable[[Any], object]) -> int:
+def first_unreadable(values: Sequence[Any], read: Callable[[Any], object]) -> int:
     """Returns the position of the first value that can't be read."""
     for row, value in enumerate(values):
         if value is None:
@@ -153,8 +190,8 @@ def _singles(array: pa.Array, column: Column) -> pa.Array:
         raise BadValue(
             row,
             column.name,
-            f"holds {lengths[row]} values where one is wanted: declare it as "
-            "categories or mend the row",
+            f"holds {lengths[row]} values where one is wanted: mend the row, or "
+            "declare a feature as categories",
         )
     at = np.cumsum(lengths) - 1
     return array.flatten().take(pa.array(at, mask=lengths == 0))
@@ -235,14 +272,27 @@ def _parse_each(
             parsed.append(parse(text))
         except ValueError:
             raise BadValue(
-                row, column.name, f"holds {text!r}, which {problem}"
+                row, column.name, f"holds {_shown(text)}, which {problem}"
             ) from None
     return pa.array(parsed, pa.float64() if parse is float else pa.int64())
 
 
 def _convert_number(array: pa.Array, column: Column) -> pa.Array:
     numbers = _numbers(_singles(array, column), column)
-    return _one_each(numbers.cast(pa.float32()))
+    return _one_each(_as_float32(numbers, column))
+
+
+def _as_float32(numbers: pa.Array, column: Column) -> pa.Array:
+    """Returns float64 values as float32, which ends at 3.4e38."""
+    result = numbers.cast(pa.float32())
+    infinite = pc.index(pc.is_inf(result), True).as_py()
+    if infinite >= 0:
+        raise BadValue(
+            infinite,
+            column.name,
+            f"holds {numbers[infinite]}, which is too large: mend the value",
+        )
+    return result
 
 
 def _convert_timestamp(array: pa.Array, column: Column) -> pa.Array:
@@ -252,16 +302,75 @@ def _convert_timestamp(array: pa.Array, column: Column) -> pa.Array:
     if pa.types.is_timestamp(array.type):
         units = array.cast(pa.int64())
         return _one_each(_seconds(units, UNITS_PER_SECOND[array.type.unit]))
+    if column.time_format and pa.types.is_integer(array.type):
+        array = array.cast(pa.string())  # such as 20240131
     if _is_text(array.type):
-        problem = "is no time: give ISO 8601, a whole number, or say the time_format"
-        seconds = _parse_each(
-            array, column, lambda text: _read_time(text, column), problem
-        )
-        return _one_each(seconds)
-    whole = array
+        texts = _as_text(array, column.name)
+        lower = pc.utf8_lower(texts)
+        missing = pc.is_in(lower, pa.array(sorted(_MISSING), pa.large_string()))
+        array = pc.if_else(missing, pa.scalar(None, texts.type), texts)
+        is_number = pc.match_substring_regex(array, _NUMBER)
+        if column.time_format or not pc.all(is_number).as_py():
+            return _one_each(_parse_times(array, column))
+        try:
+            array = array.cast(pa.int64())
+        except pa.ArrowInvalid:
+            array = array.cast(pa.float64())
     if not pa.types.is_integer(array.type):
-        whole = pc.floor(_numbers(array, column)).cast(pa.int64())
-    return _one_each(_seconds(whole.cast(pa.int64()), UNITS_PER_SECOND[column.unit]))
+        array = pc.floor(_numbers(array, column))
+    return _one_each(_whole_times(array, column))
+
+
+def _whole_times(array: pa.Array, column: Column) -> pa.Array:
+    """Returns whole numbers of the column's unit as seconds."""
+    present = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
+    values = array.drop_null().to_numpy(zero_copy_only=False)
+    _check_unit(values, present, column)
+    seconds = values / UNITS_PER_SECOND[column.unit]
+    outside = np.flatnonzero((seconds < _FIRST_S) | (seconds > _LAST_S))
+    if len(outside):
+        raise BadValue(
+            int(present[outside[0]]),
+            column.name,
+            f"holds {values[outside[0]]:.0f}, which is no time in {column.unit} of the "
+            "years 1 to 9999: mend the value",
+        )
+    return _seconds(array.cast(pa.int64()), UNITS_PER_SECOND[column.unit])
+
+
+def _check_unit(values: np.ndarray, rows: np.ndarray, column: Column) -> None:
+    """Refuses numbers all of which are times of our age in another unit, or dates."""
+    if not len(values):
+        return
+    problem = ""
+    for unit, first in _PLAUSIBLE_FROM.items():
+        if unit != column.unit and first <= values.min() <= values.max() < 100 * first:
+            problem = (
+                f"a time in {unit} and not in {column.unit}: set timestamp_unit (unit "
+                f"of a feature) to {unit}"
+            )
+    day, month = values % 100, values // 100 % 100
+    if 19000101 <= values.min() <= values.max() <= 21001231 and np.all(
+        (day >= 1) & (day <= 31) & (month >= 1) & (month <= 12)
+    ):
+        problem = (
+            "a date: set timestamp_format (format of a feature) to '%Y%m%d', in quotes"
+        )
+    if problem:
+        raise BadValue(
+            int(rows[0]), column.name, f"holds {values[0]:.0f}, which is {problem}"
+        )
+
+
+def _parse_times(array: pa.Array, column: Column) -> pa.Array:
+    """Reads texts as seconds since 1970."""
+    problem = (
+        "is no time: give ISO 8601 or a whole number, or set timestamp_format (format "
+        "of a feature)"
+    )
+    if column.time_format:
+        problem = f"is no time of the format {column.time_format!r}: mend either"
+    return _parse_each(array, column, lambda text: _read_time(text, column), problem)
 
 
 def _seconds(units: pa.Array, per_second: int) -> pa.Array:
@@ -278,7 +387,10 @@ def _read_time(text: str, column: Column) -> int:
     if column.time_format:
         moment = datetime.datetime.strptime(text, column.time_format)
     elif text.lstrip("-").isdigit():
-        return int(text) // UNITS_PER_SECOND[column.unit]
+        seconds = int(text) // UNITS_PER_SECOND[column.unit]
+        if not _FIRST_S <= seconds <= _LAST_S:
+            raise ValueError(text)
+        return seconds
     else:
         # Python 3.10 reads neither Z nor fractions of other than 3 or 6 digits.
         head, dot, tail = text.replace("Z", "+00:00").partition(".")
@@ -321,7 +433,7 @@ def _convert_vector(array: pa.Array, column: Column) -> pa.Array:
         raise BadValue(
             int(rows[at]), column.name, "lacks one of its numbers: mend the row"
         )
-    return _lists(values.cast(pa.float32()), counts)
+    return _lists(_as_float32(values, column), counts)
 
 
 def _parse_vectors(array: pa.Array, column: Column) -> pa.Array:
@@ -339,7 +451,7 @@ def _parse_vectors(array: pa.Array, column: Column) -> pa.Array:
             raise BadValue(
                 row,
                 column.name,
-                f"holds {text[:40]!r}, which are no numbers between {separator!r}: "
+                f"holds {_shown(text)}, which are no numbers between {separator!r}: "
                 "mend the row or say the separator",
             ) from None
     return pa.array(parsed, pa.large_list(pa.float64()))

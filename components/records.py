@@ -16,6 +16,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from google.protobuf import message
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.util import examples_utils
@@ -25,7 +26,7 @@ from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
 from components.columns import Column as DeclaredColumn
-from components.conversion import convert
+from components.conversion import BadValue, convert
 from components.splits import Value
 
 RECORDS_PER_BATCH = 4096
@@ -186,8 +187,19 @@ def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]
     """
     if not wanted:
         return batch
-    decoded = to_arrow(batch)
+    try:
+        decoded = to_arrow(batch)
+    except RuntimeError:
+        raise _first_odd(batch) from None
     arrays = dict(zip(decoded.schema.names, decoded.columns, strict=True))
+    for column in wanted:
+        if column.required and column.name not in arrays:
+            raise BadValue(
+                0,
+                column.name,
+                f"is not there, but {', '.join(map(repr, arrays))}: mend the name in "
+                "the config",
+            )
     absent = pa.nulls(len(batch))
     converted = convert(
         {column.name: arrays.get(column.name, absent) for column in wanted}, wanted
@@ -203,6 +215,29 @@ def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]
     return example_coder.RecordBatchToExamplesEncoder().encode(
         pa.RecordBatch.from_pydict({**arrays, **changed})
     )
+
+
+def _first_odd(batch: Sequence[bytes]) -> BadValue:
+    """Returns the first record that is no tf.Example or has a feature of another type.
+
+    Another type, that is, than in the records before it.
+    """
+    kinds: dict[str, str] = {}
+    for row, record in enumerate(batch):
+        try:
+            features = tf.train.Example.FromString(record).features.feature
+        except message.DecodeError:
+            return BadValue(row, "", "no tf.Example: write the file anew")
+        for name in sorted(features):
+            kind = features[name].WhichOneof("kind")
+            if kind and kinds.setdefault(name, kind) != kind:
+                return BadValue(
+                    row,
+                    name,
+                    f"is of type {kind}, but {kinds[name]} in rows before: write one "
+                    "type",
+                )
+    raise AssertionError("every record can be read")
 
 
 def _to_lists(column: pa.LargeListArray) -> Column:

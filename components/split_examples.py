@@ -234,10 +234,14 @@ def _check_features(counted: dict[str, int], split: splits.Split, source: str) -
 
 
 def _check_rows(rows: dict[str, int], source: str) -> None:
-    """Refuses empty splits."""
+    """Refuses empty sources and splits."""
+    total = sum(rows.values())
+    if not total:
+        raise UserError(f"{source} has no rows: name a source that has some")
     for name, count in rows.items():
         if not count:
             raise UserError(
-                f"split {name!r} of {source} is empty ({sum(rows.values())} rows in "
-                "all): give it a larger share under split or take a larger dataset"
+                f"split {name!r} of {source} is empty ({total} "
+                f"{'row' if total == 1 else 'rows'} in all): give it a larger share "
+                "under split or take a larger dataset"
             )

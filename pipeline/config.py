@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration of a pipeline: typed, checked at once, overridable key by key."""
 
+import datetime
 import difflib
 import os
 import re
@@ -17,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from components.columns import Column, Kind
+from components.columns import WEIGHT_FEATURE, Column, Kind
 from pipeline import yaml_file
+from pipeline.source_check import check_source
 from pipeline.sources import (
     SOURCE_KEYS,
     BigQuerySource,
@@ -46,6 +48,10 @@ class _Strict(BaseModel):
 
 SECTIONS = ("interactions", "queries", "candidates")
 """The parts of a config that have a source."""
+
+_TAKEN_NAMES = ("k", "exclude", "self")
+_FEATURE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+# TensorFlow renames or refuses arguments of signatures with other names.
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -81,7 +87,7 @@ class RandomSplit(_FractionSplit):
     by: Literal["interaction", "query"] = "interaction"
     """Hash query id, candidate id and time, or the query id alone: then whole queries,
     such as sessions, are held out."""
-    seed: int = 42
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     """Another seed is another split."""
 
 
@@ -98,7 +104,7 @@ class ShuffleSplit(_Strict):
     """
 
     method: Literal["shuffle"]
-    seed: int = 42
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     """Of tf.random and of the shuffle."""
     counts: dict[Literal["train", "valid", "eval"], PositiveInt]
     """Interactions a split, taken in this order."""
@@ -198,6 +204,15 @@ class InteractionsConfig(_Strict):
             raise ValueError(
                 "signal.half_life_days needs a timestamp; name the column that holds it"
             )
+        for key in ("timestamp_unit", "timestamp_format"):
+            default = type(self).model_fields[key].default
+            if not self.timestamp and getattr(self, key) != default:
+                raise ValueError(
+                    f"{key}: there is no timestamp; name the column that holds it, or "
+                    "take this out"
+                )
+        if self.timestamp_format is not None:
+            _check_time_format("timestamp_format", self.timestamp_format)
         return self
 
     @model_validator(mode="after")
@@ -219,7 +234,23 @@ class InteractionsConfig(_Strict):
     @model_validator(mode="after")
     def _features_are_there(self) -> "InteractionsConfig":
         _check_features(self.all_features)
-        columns_of(self)
+        if self.query_id == self.candidate_id:
+            raise ValueError(
+                f"candidate_id: '{self.candidate_id}' is the query_id already; name "
+                "the column that says what was chosen"
+            )
+        columns = {column.name for column in columns_of(self)}
+        for name, feature in self.features.items():
+            if name == self.candidate_id:
+                raise ValueError(
+                    f"features.{name}: the candidate can't be known of a query before "
+                    "it is chosen; take it out, or declare a history"
+                )
+            if feature.type == "history" and name in columns:
+                raise ValueError(
+                    f"features.{name}: a history is made from the log and '{name}' is "
+                    "a column of it; give the history another name"
+                )
         return self
 
 
@@ -240,6 +271,7 @@ class QueriesConfig(_Strict):
     @model_validator(mode="after")
     def _features_are_there(self) -> "QueriesConfig":
         _refuse_history(self.features, "a table holds no history")
+        _check_time_formats(self.features)
         if self.query_id in self.features:
             raise ValueError(
                 f"features.{self.query_id}: the id is a feature of its own already; "
@@ -286,9 +318,62 @@ def _with_id(name: str, learn: bool, features: Features) -> Features:
 
 
 def _check_features(features: Features) -> None:
-    """Refuses a tower without features."""
+    """Refuses a tower without features, and formats of time that are none."""
     if not features:
         raise ValueError("learn_id is false and there are no features; declare some")
+    _check_time_formats(features)
+
+
+def _check_time_formats(features: Features) -> None:
+    for name, feature in features.items():
+        time_format = getattr(feature, "format", None)
+        if time_format is not None:
+            _check_time_format(f"features.{name}.format", time_format)
+
+
+def _check_time_format(key: str, time_format: str) -> None:
+    """Refuses what strptime can't read, and what says no year."""
+    moment = datetime.datetime(2001, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc)
+    try:
+        read = datetime.datetime.strptime(moment.strftime(time_format), time_format)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        problem = "" if read.year == moment.year else "it says no year"
+    if problem:
+        raise ValueError(
+            f"{key}: '{time_format}' is no format of times ({problem}); write it as "
+            "strptime takes it, e.g. '%Y-%m-%d %H:%M:%S'"
+        )
+
+
+def _keys_of(
+    section: str, id_key: str, part: "InteractionsConfig | CandidatesConfig"
+) -> dict[str, str]:
+    """Returns the path to what declares each feature of a tower."""
+    return {
+        name: f"{section}.features.{name}"
+        if name in part.features
+        else f"{section}.{id_key}"
+        for name in part.all_features
+    }
+
+
+def _check_names(keys: dict[str, str]) -> None:
+    """Refuses features, by the path to each, that a request can't tell by name."""
+    seen: dict[str, str] = {}
+    for name, key in keys.items():
+        if name in _TAKEN_NAMES or not _FEATURE_NAME.fullmatch(name):
+            raise ValueError(
+                f"{key}: a request can't name a feature '{name}'; rename the column "
+                "with letters, digits and '_', a letter first"
+                + (", but not that" if _FEATURE_NAME.fullmatch(name) else "")
+            )
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(
+                f"{key}: a request can't tell '{name}' from '{other}'; rename one"
+            )
 
 
 def _refuse_history(features: Features, reason: str) -> None:
@@ -335,6 +420,11 @@ def columns_of(config: TableConfig) -> list[Column]:
         wanted += feature_columns(name, feature)
     columns: dict[str, Column] = {}
     for column in wanted:
+        if column.name == WEIGHT_FEATURE:
+            raise ValueError(
+                f"the name '{WEIGHT_FEATURE}' is kept for what an interaction counts; "
+                "rename the column"
+            )
         known = columns.setdefault(column.name, column)
         if known.kind != column.kind:
             raise ValueError(
@@ -401,7 +491,7 @@ class PipelineConfig(_Strict):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     """Its name, and the name of its folder below the root."""
-    data_dir: str = "data"
+    data_dir: Text = "data"
     """Where prepared data sets are cached."""
     interactions: InteractionsConfig
     queries: QueriesConfig | None = None
@@ -426,6 +516,51 @@ class PipelineConfig(_Strict):
         return {**self.interactions.all_features, **joined}
 
     @model_validator(mode="after")
+    def _requests_can_be_read(self) -> "PipelineConfig":
+        queries, candidates = self.queries, self.candidates
+        _check_names(
+            {
+                **_keys_of("interactions", "query_id", self.interactions),
+                **(
+                    {f: f"queries.features.{f}" for f in queries.features}
+                    if queries
+                    else {}
+                ),
+            }
+        )
+        _check_names(
+            _keys_of("candidates", "candidate_id", candidates)
+            if candidates
+            else {self.interactions.candidate_id: "interactions.candidate_id"}
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _stopping_has_a_split(self) -> "PipelineConfig":
+        split = self.interactions.split
+        shares: Any = getattr(split, "fractions", getattr(split, "counts", {}))
+        if self.training.early_stopping_patience and not shares.get("valid"):
+            raise ValueError(
+                "training.early_stopping_patience: there is no valid split to watch; "
+                "give interactions.split a share for valid, or set this to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bigquery_has_a_project(self) -> "PipelineConfig":
+        parts = (self.interactions, self.queries, self.candidates)
+        for option in ("--project", "--temp_location"):
+            given = any(one.startswith(f"{option}=") for one in self.beam_args)
+            if not given and any(
+                isinstance(part.source, BigQuerySource) for part in parts if part
+            ):
+                raise ValueError(
+                    f"beam_args: BigQuery needs {option}; write [--project=ID, "
+                    "--temp_location=gs://BUCKET/FOLDER]"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_told_apart(self) -> "PipelineConfig":
         if self.queries:
             known = {column.name for column in columns_of(self.interactions)}
@@ -446,18 +581,21 @@ class PipelineConfig(_Strict):
         )
 
 
-def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig:
+def load_config(
+    path: str, overrides: list[str] | None = None, check_sources: bool = False
+) -> PipelineConfig:
     """Reads a YAML config and applies `key.path=value` overrides.
 
     Args:
       path: The YAML file. Schema paths in it are relative to its folder.
       overrides: Values are read as YAML, so that `null`, `true` and `[1, 2]` work.
+      check_sources: Whether to look at the local files that a run would read.
 
     Returns:
       The checked config, schema paths made absolute.
 
     Raises:
-      UserError: The file can't be read, or a key or value is wrong.
+      UserError: The file can't be read, or a key, a value or a source is wrong.
     """
     file = yaml_file.read(path)
     for override in overrides or []:
@@ -477,12 +615,16 @@ def load_config(path: str, overrides: list[str] | None = None) -> PipelineConfig
         location, problem = _explain(error)
         raise UserError(f"{file.where(tuple(location))}: {problem}") from None
     _check_files(file, config)
+    if check_sources:
+        _check_sources(file, config)
     return config
 
 
 def _explain(error: pydantic.ValidationError) -> tuple[list[str], str]:
     """Returns where the first error of a validation is, and one sentence for it."""
-    first = error.errors()[0]
+    # A key that is misspelt explains one that is missing.
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     location, variant = _user_location(first["loc"])
     if first["type"] == "value_error":
         below, message = _told_by_validator(first["msg"])
@@ -497,7 +639,7 @@ def _told_by_validator(message: str) -> tuple[list[str], str]:
     A validator of a part of the config sees all of it, and so says where in it.
     """
     message = message.removeprefix("Value error, ")
-    found = re.match(r"([a-z_]+\.[^\s:]+): ", message)
+    found = re.match(r"([a-z_]+(?:\.[^\s:]+)?): ", message)
     if not found:
         return [], message
     return found[1].split("."), message[found.end() :]
@@ -511,7 +653,10 @@ def _sentence(first: Any, location: list[str], variant: str) -> str:
     if first["type"] == "missing":
         return f"the key '{key}' is missing; add it"
     if first["type"] == "union_tag_not_found" and location[-1] == "source":
-        return f"{key} needs exactly one of the keys {', '.join(SOURCE_KEYS)}"
+        return (
+            f"{key} needs exactly one of the keys {', '.join(SOURCE_KEYS)}, got "
+            f"{_shown(first['input'])}"
+        )
     if first["type"] == "union_tag_not_found":
         tag = first["ctx"]["discriminator"].strip("'")
         return f"the key '{key}.{tag}' is missing; add it"
@@ -519,8 +664,43 @@ def _sentence(first: Any, location: list[str], variant: str) -> str:
         tag, expected = first["ctx"]["tag"], first["ctx"]["expected_tags"]
         name = first["ctx"]["discriminator"].strip("'")
         return f"{key}.{name}: input should be one of {expected}, got '{tag}'"
+    return f"{key}: {_rule(first)}, got {_shown(first['input'])}{_mend(first)}"
+
+
+_RULES = {
+    "dict_type": "input should be keys with values",
+    "model_type": "input should be keys with values",
+    "model_attributes_type": "input should be keys with values",
+    "string_pattern_mismatch": "input should be small letters, digits, '.', '_' and "
+    "'-', a letter or digit first",
+    "string_type": "input should be text",
+    "too_short": "input should not be empty",
+    "string_too_short": "input should not be empty",
+}
+"""What pydantic says in words of Python or of regular expressions, by its type."""
+
+
+def _rule(first: Any) -> str:
+    """Returns the rule that an error breaks, as a clause."""
     message = first["msg"]
-    return f"{key}: {message[:1].lower()}{message[1:]}, got {first['input']!r}"
+    return _RULES.get(first["type"], message[:1].lower() + message[1:])
+
+
+def _mend(first: Any) -> str:
+    """Returns how to mend what YAML does not read as it was meant."""
+    if first["type"] != "string_type":
+        return ""
+    if first["input"] is None:
+        return "; give it a value or take the key out"
+    if isinstance(first["input"], list | dict):
+        return "; give one text"
+    return ", which YAML takes for no text; put it in quotes"
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as a sentence can hold it."""
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 _VARIANTS: dict[str, dict[str, type[BaseModel]]] = {
@@ -586,7 +766,7 @@ def _nearest(location: list[str], variant: str) -> str:
     ]
     if variant:
         model = _VARIANTS[parents[1]][variant]
-        if last in siblings:
+        if any(last in one.model_fields for one in _VARIANTS[parents[1]].values()):
             return f"; it does not go with this kind of {parents[1]}, take it out"
         siblings = sorted(model.model_fields)
     near = difflib.get_close_matches(last, siblings, 1, 0.5)
@@ -603,8 +783,54 @@ def _check_files(file: yaml_file.YamlFile, config: PipelineConfig) -> None:
     for section in SECTIONS:
         part = getattr(config, section)
         schema = part and part.schema_file
-        if schema and "://" not in schema and not os.path.isfile(schema):
+        if not schema or "://" in schema:
+            continue
+        where = f"{file.where((section, 'schema'))}: {section}.schema names {schema}"
+        if not os.path.isfile(schema):
             raise UserError(
-                f"{file.where((section, 'schema'))}: {section}.schema names {schema}, "
-                "which is not there; mend the path or set it to null to infer one"
+                f"{where}, which is not there; mend the path or set it to null to "
+                "infer one"
             )
+        problem = _schema_problem(schema)
+        if problem:
+            raise UserError(
+                f"{where}, which is no schema ({problem}); write it as TFX's "
+                "schema.pbtxt, or set it to null to infer one"
+            )
+
+
+def _schema_problem(path: str) -> str | None:
+    """Says why a file is no schema, or None."""
+    # Late: few configs have a schema.
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            text_format.Parse(file.read(), schema_pb2.Schema())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def _check_sources(file: yaml_file.YamlFile, config: PipelineConfig) -> None:
+    """Looks at the files that a run will read."""
+    for section in SECTIONS:
+        part = getattr(config, section)
+        if part:
+            columns = columns_of(part)
+            if section == "interactions" and not isinstance(
+                part.source, TfRecordSource
+            ):
+                columns += _sliced(config, columns)
+            check_source(file, section, part.source, columns)
+
+
+def _sliced(config: PipelineConfig, columns: list[Column]) -> list[Column]:
+    """Returns the columns that are read only to slice by."""
+    known = {column.name for column in columns} | set(config.query_features)
+    return [
+        Column(name, Kind.TEXT)
+        for name in config.evaluation.slices
+        if name not in known
+    ]

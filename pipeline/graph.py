@@ -25,7 +25,7 @@ from components.artifacts import DataFindings
 from components.bigquery_example_gen.queries import split_queries
 from components.candidate_embedder.component import CandidateEmbedder
 from components.catalogue_gen.component import CatalogueGen
-from components.columns import Column, Kind
+from components.columns import WEIGHT_FEATURE, Column, Kind
 from components.evaluator.eval_config import make_eval_config
 from components.example_cleaner.component import ExampleCleaner
 from components.example_validator.component import SchemaValidator
@@ -36,7 +36,7 @@ from components.file_example_gen.files import has_spans, split_pattern
 from components.findings import Policy
 from components.index_evaluator.component import IndexEvaluator
 from components.interaction_preparer.component import InteractionPreparer
-from components.interaction_preparer.preparation import WEIGHT_FEATURE, Preparation
+from components.interaction_preparer.preparation import Preparation
 from components.pusher.component import AtomicPusher
 from components.resolver import EarlierSpanStrategy, LatestOtherBlessedModelStrategy
 from components.scann_indexer.component import ScannIndexer

@@ -7,6 +7,7 @@ A path may hold `*` and `?`, and spans as TFX numbers them: `{SPAN}`, or `{YYYY}
 """
 
 import os
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,6 +22,10 @@ from pydantic import (
 )
 
 Text = Annotated[str, Field(min_length=1)]
+
+# Only SPAN and VERSION, which end in N, may have a width.
+_SPEC = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?:(?<=N):[1-9]\d*)?\}")
+_DATE = {"YYYY", "MM", "DD"}
 
 
 class _Source(BaseModel):
@@ -44,8 +49,17 @@ class BigQuerySource(_Source):
     bigquery: Text
     """The table, as project.dataset.table, or the query."""
 
+    @field_validator("bigquery")
+    @classmethod
+    def _can_be_asked(cls, text: str) -> str:
+        # Late: it imports NumPy and Arrow, which nothing else of a config needs.
+        from components.bigquery_example_gen.queries import rows_query
 
-class _FileSource(_Source):
+        rows_query(text)
+        return text
+
+
+class FileSource(_Source):
     """Files, maybe compressed (.gz, .bz2, .zst, .lz4)."""
 
     last_spans: PositiveInt = 1
@@ -69,8 +83,17 @@ class _FileSource(_Source):
         }
 
     @model_validator(mode="after")
-    def _spans_are_there(self) -> "_FileSource":
-        if self.last_spans > 1 and not {"{SPAN", "{YYYY"} & set(_specs(self.path)):
+    def _path_is_right(self) -> "FileSource":
+        scheme, separator, _ = self.path.partition("://")
+        if separator and scheme in ("http", "https", "ftp"):
+            raise ValueError(
+                f"{self.path} is an address on the web; fetch the file and give its "
+                "path"
+            )
+        problem = _spec_problem(self.path)
+        if problem:
+            raise ValueError(f"the path {self.path} {problem}")
+        if self.last_spans > 1 and not {"SPAN", "YYYY"} & set(_SPEC.findall(self.path)):
             raise ValueError(
                 f"last_spans is {self.last_spans}, but the path {self.path} has no "
                 "spans; put {SPAN} or {YYYY}, {MM} and {DD} into it"
@@ -78,22 +101,52 @@ class _FileSource(_Source):
         return self
 
 
-def _specs(path: str) -> list[str]:
-    """Returns the starts of the specs in a path, such as "{SPAN"."""
-    return ["{" + part.partition("}")[0].partition(":")[0] for part in path.split("{")]
+def as_glob(path: str) -> str:
+    """Returns a pattern of the files of all spans of a path."""
+    return _SPEC.sub("*", path)
 
 
-class CsvSource(_FileSource):
+def _spec_problem(path: str) -> str | None:
+    """Says what is wrong with the spans in a path, or None."""
+    specs = _SPEC.findall(path)
+    date = _DATE & set(specs)
+    if "{" in _SPEC.sub("", path):
+        return (
+            "has a brace that is no span; use {SPAN}, {VERSION}, or {YYYY}, {MM} and "
+            "{DD}"
+        )
+    if len(specs) > len(set(specs)):
+        return "has a span twice; use each of {SPAN}, {YYYY}, {MM} and {DD} once"
+    if date and "SPAN" in specs:
+        return "has a number and a date; take out {SPAN}, or {YYYY}, {MM} and {DD}"
+    if date and date != _DATE:
+        return "has a part of a date; a span is {YYYY}, {MM} and {DD} together"
+    if "VERSION" in specs and not date and "SPAN" not in specs:
+        return "has a version of no span; put {SPAN} or {YYYY}, {MM} and {DD} into it"
+    return None
+
+
+class CsvSource(FileSource):
     """CSV files. Every value is read as the type that its feature is declared to be."""
 
     csv: Text
     """Their path."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: str = ","
     """Between the fields, one character."""
     encoding: Text = "utf-8"
     """E.g. latin-1."""
-    column_names: list[Text] | None = None
+    column_names: Annotated[list[Text], Field(min_length=1)] | None = None
     """Names of the columns, for files without a header."""
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_delimit(cls, delimiter: str) -> str:
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise ValueError(
+                f"{delimiter!r} can't delimit fields; give one character, a tab as "
+                '"\\t" in double quotes'
+            )
+        return delimiter
 
     @field_validator("encoding")
     @classmethod
@@ -108,21 +161,21 @@ class CsvSource(_FileSource):
         return encoding
 
 
-class ParquetSource(_FileSource):
+class ParquetSource(FileSource):
     """Parquet files."""
 
     parquet: Text
     """Their path."""
 
 
-class JsonLinesSource(_FileSource):
+class JsonLinesSource(FileSource):
     """Files with one JSON object a line."""
 
     jsonl: Text
     """Their path."""
 
 
-class TfRecordSource(_FileSource):
+class TfRecordSource(FileSource):
     """TFRecord files of tf.Examples, all of whose features are kept."""
 
     tfrecord: Text

@@ -12,6 +12,25 @@ from serving.errors import UserError
 Path = tuple[str, ...]
 """Keys from the root of the tree to a value."""
 
+_MENDS = (
+    ("'\\t'", "indent with blanks, not tabs"),
+    ("cannot start any token", "put the text in quotes"),
+    ("undefined alias", "put a text that starts with '*' in quotes"),
+    ("could not find expected ':'", "write 'key: value', with a blank after the colon"),
+    ("mapping values", "mend the indentation, or put a text with ': ' in quotes"),
+    ("end of stream", "close the quote that opens there"),
+    ("<block end>", "indent the line like those beside it"),
+    ("expected ','", "close the bracket, or put a text with brackets in quotes"),
+    ("another document", "take the line out"),
+    ("a constructor for the tag", "take the tag out"),
+    ("special characters", "take the character out"),
+)
+"""What to do about a problem that PyYAML reports, by words in its report."""
+
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+_READ_AS = {"bool": "true or false", "null": "nothing", "timestamp": "a date"}
+
 
 @dataclasses.dataclass
 class YamlFile:
@@ -68,7 +87,8 @@ def read(path: str) -> YamlFile:
     """Reads a YAML mapping.
 
     Raises:
-      UserError: The file can't be read, is not YAML, says a key twice or holds no keys.
+      UserError: The file can't be read, is not YAML, says a key twice or one that is
+        not text, or holds no keys.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -82,22 +102,33 @@ def read(path: str) -> YamlFile:
         lines = _lines(path, root) if isinstance(root, yaml.MappingNode) else {}
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        problem = problem.replace("<unicode string>", path)
-        raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
+        raise UserError(_not_yaml(path, error)) from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no keys; start from one of configs/")
     return YamlFile(path, tree, lines)
+
+
+def _not_yaml(path: str, error: yaml.YAMLError) -> str:
+    """Says where a file stops being YAML, why, and the mend."""
+    mark = getattr(error, "problem_mark", None)
+    if str(getattr(error, "context", "")).startswith("while scanning"):
+        # A quote or key that does not end is to be mended where it begins.
+        mark = getattr(error, "context_mark", None) or mark
+    line = f", line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    problem = problem.replace("<unicode string>", path)
+    mend = next((mend for words, mend in _MENDS if words in problem), "mend the line")
+    return f"{path}{line}: not valid YAML: {problem}; {mend}"
 
 
 def _lines(path: str, node: yaml.MappingNode, above: Path = ()) -> dict[Path, int]:
     """Returns the line of every key of a mapping and of those below it."""
     lines: dict[Path, int] = {}
     for key, value in node.value:
-        at = (*above, str(key.value))
         line = key.start_mark.line + 1
+        if key.tag not in (_TEXT, _MERGE):
+            raise UserError(f"{path}, line {line}: {_not_text(key)}")
+        at = (*above, key.value)
         if at in lines:
             raise UserError(
                 f"{path}, line {line}: the key '{'.'.join(at)}' is there twice (first "
@@ -107,3 +138,11 @@ def _lines(path: str, node: yaml.MappingNode, above: Path = ()) -> dict[Path, in
         if isinstance(value, yaml.MappingNode):
             lines |= _lines(path, value, at)
     return lines
+
+
+def _not_text(key: yaml.Node) -> str:
+    """Says what YAML takes a key for that should be text."""
+    if not isinstance(key, yaml.ScalarNode):
+        return "a key is a list or has keys of its own; write a text"
+    kind = _READ_AS.get(key.tag.rpartition(":")[2], "a number")
+    return f"the key {key.value} is {kind} to YAML; put it in quotes"

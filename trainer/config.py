@@ -48,7 +48,7 @@ class TrainingConfig(BaseModel):
     """Keras optimizer."""
     learning_rate: PositiveFloat = 0.005
     """Its learning rate."""
-    batch_size: PositiveInt = 512
+    batch_size: int = Field(default=512, ge=2)
     """Interactions a step; the others in it are the softmax's negatives."""
     epochs: PositiveInt = 16
     """Passes over the training split, at most."""

@@ -136,7 +136,7 @@ Feature = Annotated[
     BeforeValidator(_spelled_out),
 ]
 
-Features = dict[str, Feature]
+Features = dict[Annotated[str, Field(min_length=1)], Feature]
 """Features of one side by the name of their column, in a fixed order."""
 
 _ADAPTER = TypeAdapter(Features)

@@ -38,7 +38,7 @@ def split_queries(
             `shuffle`, which goes by an order that a table does not have.
     """
     parsed = splits.parse_split(split)
-    rows = f"WITH source AS (\n  {_rows(source)}\n)"
+    rows = f"WITH source AS (\n  {rows_query(source)}\n)"
     typed = ",\n  ".join(f"{_typed(column)} AS {_name(column)}" for column in columns)
     typed_rows = f"{rows},\nrow_data AS (\n  SELECT\n  {typed}\n  FROM source\n)"
     if isinstance(parsed, splits.NoSplit):
@@ -53,18 +53,18 @@ def split_queries(
     )
 
 
-def _rows(source: str) -> str:
+def rows_query(source: str) -> str:
     """Returns a query for all rows of a table or query."""
     text = source.strip()
     if _TABLE.fullmatch(text):
         return f"SELECT * FROM `{text.strip('`')}`"
     if not re.match(r"(?i)(select|with)\b", text):
         raise UserError(
-            f"source.bigquery is {source!r}: give a table as project.dataset.table, or "
-            "a query that starts with SELECT or WITH"
+            f"{source!r} is no table or query: give a table as project.dataset.table, "
+            "or a query that starts with SELECT or WITH"
         )
     if text.endswith(";"):
-        raise UserError("the query of source.bigquery ends with ';': leave that out")
+        raise UserError("the query ends with ';': leave that out")
     return text
 
 

@@ -9,7 +9,7 @@ import heapq
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -40,6 +40,8 @@ DROP = "drop"
 KEEP_ONE = "keep_one"
 
 REPORT_FILE = "report.json"
+_MAX_SHOWN = 40
+_MAX_WIDTH = 20
 MAX_EXAMPLES = 5
 """Ids that a report names: the smallest, so that no order of rows matters."""
 
@@ -63,6 +65,8 @@ class FileReport:
     )
     """Rows per orphaned or duplicated id, cut to the smallest `MAX_EXAMPLES` ids."""
     dropped_rows: int = 0
+    alike: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    """Ids of the catalogue that are like orphans but for zeros or letter case."""
 
     def cut(self) -> "FileReport":
         """Returns the report with `dropped` cut to what a report may name."""
@@ -271,7 +275,17 @@ class _CleanInteractions(_RowReader):
                 report.dropped.update(orphans)
                 report.without[query_id] += queries.count(None)
                 report.without[candidate_id] += ids.count(None)
-        yield report.cut()
+        report = report.cut()
+        report.alike = {id_: _alike(id_, catalogue) for id_ in report.dropped}
+        yield report
+
+
+def _alike(id_: bytes, catalogue: Container[bytes]) -> bytes:
+    """Returns an id of the catalogue that is another way to write this one, or b""."""
+    bare = id_.lstrip(b"0")
+    ways = [bare, id_.lower(), id_.upper(), id_.removesuffix(b".0"), id_ + b".0"]
+    ways += [bare.zfill(width) for width in range(len(bare) + 1, _MAX_WIDTH)]
+    return next((way for way in ways if way in catalogue), b"")
 
 
 def _writer(
@@ -291,8 +305,9 @@ def summarize(reports: Iterable[FileReport], source: str) -> dict[str, Any]:
 
     Returns:
         `rows` and `kept`, per split; `without_id`, rows per id feature; `dropped`, the
-        number of orphans or of surplus rows of duplicates; `share`, of all rows; and
-        `examples`, up to five ids with their number of rows.
+        number of orphans or of surplus rows of duplicates; `share`, of all rows;
+        `examples`, up to five ids with their number of rows; and `alike`, how the
+        catalogue writes these ids, if it has them in another way.
     """
     rows: dict[str, int] = {}
     kept: dict[str, int] = {}
@@ -303,6 +318,7 @@ def summarize(reports: Iterable[FileReport], source: str) -> dict[str, Any]:
         kept[report.split] = kept.get(report.split, 0) + report.kept
         total.without.update(report.without)
         total.dropped.update(report.dropped)
+        total.alike.update(report.alike)
         total.dropped_rows += report.dropped_rows
     examples = total.cut().dropped
     return {
@@ -312,6 +328,11 @@ def summarize(reports: Iterable[FileReport], source: str) -> dict[str, Any]:
         "dropped": total.dropped_rows,
         "share": total.dropped_rows / max(1, sum(rows.values())),
         "examples": {_text(id_): examples[id_] for id_ in sorted(examples)},
+        "alike": {
+            _text(id_): _text(other)
+            for id_, other in sorted(total.alike.items())
+            if other and id_ in examples
+        },
     }
 
 
@@ -331,6 +352,10 @@ def _check(report: dict[str, Any], exec_properties: dict[str, Any]) -> None:
         if stops[finding.source]:
             raise UserError(f"{finding.sentence}: {finding.mend}")
         _LOGGER.warning("%s; %s", finding.sentence, _DONE[finding.source])
+    if sum(report[CANDIDATES_KEY]["kept"].values()) == 1:
+        raise UserError(
+            "the catalogue has one candidate and leaves nothing to choose: add others"
+        )
     for source in (CANDIDATES_KEY, INTERACTIONS_KEY):
         for split, kept in report[source]["kept"].items():
             if not kept:
@@ -383,9 +408,12 @@ def describe(report: dict[str, Any]) -> list[Finding]:
             continue
         total = sum(told["rows"].values())
         examples = tuple(
-            f"{id_!r} ({rows} {'row' if rows == 1 else 'rows'})"
+            f"{id_[:_MAX_SHOWN]!r} ({rows} {'row' if rows == 1 else 'rows'})"
             for id_, rows in told["examples"].items()
         )
+        mend = _MENDS[source]
+        for id_, other in list(told["alike"].items())[:1]:
+            mend = f"{id_!r} is {other!r} there, write both alike; or {mend}"
         found.append(
             Finding(
                 check=check,
@@ -394,7 +422,7 @@ def describe(report: dict[str, Any]) -> list[Finding]:
                 splits=tuple(told["rows"]),
                 sentence=f"{told['dropped']} of {total} rows ({told['share']:.2%}) "
                 f"{_WHAT[source]}, such as {', '.join(examples)}",
-                mend=_MENDS[source],
+                mend=mend,
                 count=told["dropped"],
                 total=total,
                 examples=examples,

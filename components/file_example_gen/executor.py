@@ -12,7 +12,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from components import splits
 from components.columns import load_columns
 from components.file_example_gen import files
-from components.file_example_gen.readers import FileFormat, FileShard
+from components.file_example_gen.readers import FileShard
+from components.file_example_gen.streams import FileFormat
 from components.split_examples import write_splits
 
 FORMAT_KEY = "format"

@@ -10,6 +10,7 @@ latest span and version; a window takes the spans before it too.
 import dataclasses
 import re
 
+import tensorflow as tf
 from tfx.components.example_gen import utils
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2, range_config_pb2
@@ -18,6 +19,8 @@ from tfx.utils import io_utils
 from serving.errors import UserError
 
 _SPECIAL = re.compile(r"[*?\[{]")
+# How TFX names a file whose span it can't read.
+_ODD_FILE = re.compile(r" from (\S.*) based on |invalid for file: (.*)")
 
 
 def split_pattern(pattern: str) -> tuple[str, str]:
@@ -94,6 +97,7 @@ def _resolve(base: str, pattern: str, span: int | None) -> tuple[int, str] | Non
     else:
         window.static_range.start_span_number = span
         window.static_range.end_span_number = span
+    where = f"{base.rstrip('/')}/{pattern}"
     try:
         _, number, _ = utils.calculate_splits_fingerprint_span_and_version(
             base, [split], window if has_spans(pattern) else None
@@ -101,5 +105,16 @@ def _resolve(base: str, pattern: str, span: int | None) -> tuple[int, str] | Non
     except ValueError as error:
         if "Cannot find matching" in str(error):
             return None
-        raise UserError(f"the path {base}/{pattern}: {error}") from None
+        found = _ODD_FILE.search(str(error))
+        what = (
+            f"the file {found[1] or found[2]} has no" if found else f"{error}: mend the"
+        )
+        raise UserError(
+            f"the path {where}: {what} number or date where the path has a span"
+        ) from None
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"can't look for {where} ({error.message.splitlines()[0]}): mend the path, "
+            "or check network and credentials"
+        ) from None
     return number, split.pattern

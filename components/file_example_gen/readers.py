@@ -7,12 +7,12 @@ compressed with gzip, bzip2, zstd or lz4, by their ending. Every error names the
 and, where it has lines or rows, which one.
 """
 
-import csv
 import dataclasses
-import gzip
 import io
+import itertools
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,29 +25,17 @@ from tfx_bsl.coders import example_coder
 
 from components import columns, records
 from components.columns import Column
-from components.conversion import BadValue, convert
+from components.conversion import BadValue, convert, first_unreadable
+from components.file_example_gen import streams
+from components.file_example_gen.streams import FileFormat
 from components.split_examples import Shard
 from serving.errors import UserError
 
 _ROWS_PER_BATCH = 8192
 _BLOCK_BYTES = 1 << 22
 # What TensorFlow puts around the text of an error.
+_DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowInvalid, tf.errors.OpError)
 _OP_NOTES = re.compile(r"\{\{.*?\}\}|\[Op:.*$")
-_CODECS = {".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
-
-
-@dataclasses.dataclass(frozen=True)
-class FileFormat:
-    """How the files of a source are written."""
-
-    name: str
-    """csv, parquet, jsonl or tfrecord."""
-    delimiter: str = ","
-    """Between the columns of a CSV file."""
-    encoding: str = "utf-8"
-    """Of a CSV file."""
-    column_names: tuple[str, ...] = ()
-    """Of CSV files without a header."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +46,11 @@ class FileShard(Shard):
     format: FileFormat
     columns: tuple[Column, ...]
 
+    @property
+    def source(self) -> tuple[str, FileFormat, streams.OpenRaw]:
+        """What the functions of `streams` take."""
+        return self.path, self.format, _open_raw
+
     def read(self) -> Iterator[list[bytes]]:
         """Yields the rows as serialized tf.Examples.
 
@@ -67,6 +60,7 @@ class FileShard(Shard):
         row = 0
         encoder = example_coder.RecordBatchToExamplesEncoder()
         try:
+            streams.check_head(*self.source)
             for batch in _READERS[self.format.name](self):
                 if isinstance(batch, list):  # tf.Examples that are right as they are
                     row += len(batch)
@@ -77,8 +71,10 @@ class FileShard(Shard):
                 yield encoder.encode(converted)
         except BadValue as bad:
             where = _place(self, row + bad.row)
-            raise UserError(f"{where}: column {bad.column!r} {bad.problem}") from None
-        except (OSError, EOFError, pa.ArrowInvalid, tf.errors.OpError) as error:
+            raise UserError(f"{where}: {bad.sentence}") from None
+        except UnicodeDecodeError:
+            raise UserError(streams.not_text(*self.source)) from None
+        except _DAMAGE as error:
             raise UserError(_damage(self, row, error)) from error
 
 
@@ -95,17 +91,10 @@ def _place(shard: FileShard, row: int) -> str:
 
 
 def _csv_line(shard: FileShard, row: int) -> int:
-    """Returns the line on which a row ends; quoted breaks and blank lines count."""
-    with _open(shard.path) as raw:
-        lines = csv.reader(_as_lines(raw, shard), delimiter=shard.format.delimiter)
-        wanted = row if shard.format.column_names else row + 1
-        for fields in lines:
-            if not fields:
-                continue
-            if not wanted:
-                break
-            wanted -= 1
-        return lines.line_num
+    """Returns the line on which a row begins; quoted breaks and blank lines count."""
+    wanted = row if shard.format.column_names else row + 1
+    rows = streams.csv_rows(*shard.source, errors="replace")
+    return next(line for line, _ in itertools.islice(rows, wanted, None))
 
 
 def _json_line(shard: FileShard, row: int) -> int:
@@ -124,96 +113,84 @@ def _damage(shard: FileShard, rows: int, error: Exception) -> str:
     problem = " ".join(str(getattr(error, "message", error)).split())
     problem = _OP_NOTES.sub("", problem).strip()
     if shard.format.name == "csv" and "Expected" in problem:
-        line, found, wanted = _misfit(shard)
-        return (
-            f"{shard.path}, line {line}: {found} fields where the first line has "
-            f"{wanted}: mend the line, quote fields that hold the delimiter, or set "
-            "source.delimiter"
-        )
+        return _misfit(shard)
     if "UTF8" in problem:
-        return _not_text(shard)
+        return streams.not_text(*shard.source)
+    if fileio.isdir(shard.path):
+        return f"{shard.path} is a folder: name the files in it, as {shard.path}/*"
     return (
         f"{shard.path} can't be read as {shard.format.name} after {rows} rows "
         f"({problem or type(error).__name__}): mend the file or write it anew"
     )
 
 
-def _misfit(shard: FileShard) -> tuple[int, int, int]:
-    """Returns line, fields and wanted fields of the first row that does not fit."""
-    wanted = len(shard.format.column_names)
-    with _open(shard.path) as raw:
-        lines = csv.reader(_as_lines(raw, shard), delimiter=shard.format.delimiter)
-        for fields in lines:
-            wanted = wanted or len(fields)
-            if fields and len(fields) != wanted:
-                return lines.line_num, len(fields), wanted
-    raise AssertionError("every row has as many fields as the first")
-
-
-def _not_text(shard: FileShard) -> str:
+def _misfit(shard: FileShard) -> str:
+    """Says which row of a CSV file is the first that has too few or many fields."""
+    where = shard.path
+    wanted, whose = len(shard.format.column_names), "source.column_names has"
+    for line, fields in streams.csv_rows(*shard.source, errors="replace"):
+        if not wanted:
+            wanted, whose = len(fields), "the first line has"
+        if len(fields) != wanted:
+            where = f"{shard.path}, line {line}"
+            break
     return (
-        f"{shard.path} is not {shard.format.encoding} text: set source.encoding to "
-        "what it is, such as latin-1"
+        f"{where}: {len(fields)} fields where {whose} {wanted}: mend "
+        "the line, close its quotes, quote fields that hold the delimiter, or set "
+        "source.delimiter"
     )
 
 
-def _as_lines(raw: Any, shard: FileShard) -> io.TextIOWrapper:
-    return io.TextIOWrapper(raw, shard.format.encoding, newline="")
+def _check_quotes(shard: FileShard) -> None:
+    """Refuses a file whose last row is all that follows a quote that does not close."""
+    last, lines = 1, 0
+    with _open(shard.path) as stream:
+        lines = sum(1 for _ in stream)
+    for line, _ in streams.csv_rows(*shard.source, errors="replace"):
+        last = line
+    if last < lines:
+        raise UserError(
+            f"{shard.path}, line {last}: a quote opens there and does not close: close "
+            "it, or write a quote that is part of a text twice"
+        )
 
 
-class _Raw(io.RawIOBase):
-    """Makes a file of TFX's fileio, or a stream of Arrow, one that io can wrap."""
+class _QuoteCounter(io.RawIOBase):
+    """Passes a stream on and counts the quotes in it."""
 
-    def __init__(self, file: Any, seekable: bool):
-        self._file, self._seekable = file, seekable
+    def __init__(self, stream: Any):
+        self._stream = stream
+        self.quotes = 0
 
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return self._seekable
-
     def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
+        data = self._stream.read(len(buffer))
+        self.quotes += data.count(b'"')
         buffer[: len(data)] = data
         return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._file.seek(offset, whence)
-        return self._file.tell()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _open_raw(path: str) -> io.BufferedReader:
     """Opens a file, local or remote, as a stream of its bytes."""
-    return io.BufferedReader(_Raw(fileio.open(path, "rb"), True), _BLOCK_BYTES)
+    return streams.buffered(fileio.open(path, "rb"))
 
 
 def _open(path: str) -> Any:
     """Opens a file, local or remote, as a stream of unpacked bytes."""
-    file = _open_raw(path)
-    if path.endswith(".gz"):
-        return gzip.open(file)
-    if path.endswith((".bz2", ".zst", ".lz4")):
-        unpacked = pa.CompressedInputStream(pa.PythonFile(file), _CODECS[path[-4:]])
-        return io.BufferedReader(_Raw(unpacked, False), _BLOCK_BYTES)
-    return file
+    return streams.unpack(path, _open_raw)
 
 
 def _read_csv(shard: FileShard) -> Iterator[Batch]:
     """Reads CSV as text only: which type a column has is declared, not guessed."""
-    header = list(shard.format.column_names) or _csv_header(shard)
+    header = streams.csv_header(*shard.source)
     columns.check_names(shard.columns, header, shard.path)
     wanted = [column.name for column in shard.columns]
     with _open(shard.path) as stream:
+        counter = _QuoteCounter(stream)
         reader = pyarrow.csv.open_csv(
-            stream,
+            counter,
             pyarrow.csv.ReadOptions(
                 block_size=_BLOCK_BYTES,
                 column_names=shard.format.column_names or None,
@@ -229,19 +206,8 @@ def _read_csv(shard: FileShard) -> Iterator[Batch]:
         )
         for batch in reader:
             yield dict(zip(batch.schema.names, batch.columns, strict=True))
-
-
-def _csv_header(shard: FileShard) -> list[str]:
-    """Returns the names in the first line."""
-    with _open(shard.path) as raw:
-        lines = csv.reader(_as_lines(raw, shard), delimiter=shard.format.delimiter)
-        try:
-            for fields in lines:
-                if fields:
-                    return [fields[0].removeprefix("\ufeff"), *fields[1:]]
-        except UnicodeDecodeError:
-            raise UserError(_not_text(shard)) from None
-    raise UserError(f"{shard.path} is empty: give it a header and rows, or remove it")
+    if counter.quotes % 2:
+        _check_quotes(shard)
 
 
 def _read_parquet(shard: FileShard) -> Iterator[Batch]:
@@ -270,7 +236,8 @@ def _read_jsonl(shard: FileShard) -> Iterator[Batch]:
                 rows = []
     seen.update(*rows)
     # A key need not be in every line, but one in no line at all is a mistake.
-    columns.check_names(shard.columns, sorted(seen), shard.path)
+    if seen:
+        columns.check_names(shard.columns, sorted(seen), shard.path)
     if rows:
         yield _json_columns(rows, names)
 
@@ -280,10 +247,13 @@ def _json_object(line: bytes, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except UnicodeDecodeError:
         raise UserError(f"{where}: not UTF-8 text: save the file as UTF-8") from None
-    except ValueError as error:
-        raise UserError(f"{where}: not valid JSON ({error}): mend the line") from None
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{where}: not valid JSON ({error.msg} at character {error.pos + 1}): mend "
+            "the line, or write an object a line"
+        ) from None
     if not isinstance(row, dict):
-        raise UserError(f"{where}: a {type(row).__name__}, not a JSON object: mend it")
+        raise UserError(f"{where}: not a JSON object: write an object a line")
     return row
 
 
@@ -302,8 +272,15 @@ def _json_column(values: list[Any], name: str) -> pa.Array:
         raise BadValue(row, name, "is a list here but not in other lines: mend one")
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except UnicodeEncodeError:
+        row = first_unreadable(values, _as_utf8)
+        raise BadValue(row, name, "holds half a character: mend the text") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([_json_text(value) for value in values], pa.string())
+
+
+def _as_utf8(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _json_text(value: Any) -> str | None:

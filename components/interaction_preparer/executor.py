@@ -22,8 +22,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import records
+from components.columns import WEIGHT_FEATURE
 from components.interaction_preparer import preparation
-from components.interaction_preparer.preparation import WEIGHT_FEATURE, Log, Preparation
+from components.interaction_preparer.preparation import Log, Preparation
 from components.interaction_preparer.table import QueryTable
 from serving.errors import UserError
 
@@ -38,6 +39,7 @@ _PART_BYTES = 8 << 20
 _MAX_PARTS = 512
 _TABLE = "table"
 _MAX_EXAMPLES = 5
+_MAX_SHOWN = 40
 
 
 @dataclasses.dataclass
@@ -66,6 +68,8 @@ class Report:
     """Ids of the table that have several rows."""
     without_id: int = 0
     """Rows of the table without an id."""
+    weight: float = 0.0
+    """Sum of the weights of training interactions."""
 
     def __add__(self, other: "Report") -> "Report":
         """Returns both in one, with no more examples than a sentence names."""
@@ -382,6 +386,7 @@ class _WritePart(_PartReader):
             with records.SplitWriter(self._uri, split, number, self._parts) as writer:
                 writer.write([written[row] for row in rows])
             report.kept[split] = len(rows)
+        report.weight = float(part.weight[part.split == "train"].sum())
         yield report
 
     def _select(self, part: _Part, counts: Mapping[bytes, int]) -> _Part:
@@ -442,6 +447,8 @@ def _write_report(report: Report, path: str) -> None:
     values = {
         name: {_text(key): count for key, count in value.items()}
         if isinstance(value, dict)
+        else float(value)
+        if name == "weight"
         else int(value)
         for name, value in vars(report).items()
     }
@@ -490,8 +497,19 @@ def _check(report: Mapping[str, Any], rules: Preparation, splits: list[str]) -> 
                 "interactions, %s: %d of %d rows kept (%.2f%%)",
                 split, kept, read, 100 * kept / read,
             )  # fmt: skip
+    if rules.has_weight and not report["weight"]:
+        raise UserError(
+            "every interaction of the training split weighs 0: interactions.signal "
+            "needs values above 0, or scale none"
+        )
     if report["without_rows"]:
         total = sum(report["kept"].values())
+        if report["without_rows"] == total:
+            raise UserError(
+                f"none of the {total} interactions has a row among the queries, such "
+                f"as those of {_examples(report['without_row'])}: write "
+                f"{rules.table_id!r} as the interactions write {rules.query_id!r}"
+            )
         _LOGGER.warning(
             "%d of %d interactions (%.2f%%) have no row among the queries, such as "
             "those of %s; they are without its features",
@@ -502,6 +520,6 @@ def _check(report: Mapping[str, Any], rules: Preparation, splits: list[str]) -> 
 
 def _examples(counts: Mapping[str, int]) -> str:
     return ", ".join(
-        f"{id_!r} ({rows} {'row' if rows == 1 else 'rows'})"
+        f"{id_[:_MAX_SHOWN]!r} ({rows} {'row' if rows == 1 else 'rows'})"
         for id_, rows in counts.items()
     )

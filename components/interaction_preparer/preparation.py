@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 
-WEIGHT_FEATURE = "interaction_weight"
-"""Feature with what an interaction counts in the loss."""
-
 _DAY_S = 86_400
 
 

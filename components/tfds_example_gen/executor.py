@@ -52,8 +52,7 @@ class Shard(PlacedShard):
                 rows += len(batch)
         except BadValue as bad:
             raise UserError(
-                f"{self.path}, row {rows + bad.row + 1}: feature {bad.column!r} "
-                f"{bad.problem}"
+                f"{self.path}, row {rows + bad.row + 1}: {bad.sentence}"
             ) from None
         except tf.errors.OpError:
             rows = -1

@@ -38,7 +38,7 @@ def execute(options: argparse.Namespace) -> int:
     from pipeline.config import load_config
 
     try:
-        config = load_config(options.config, options.overrides)
+        config = load_config(options.config, options.overrides, check_sources=True)
     except UserError as error:
         print(f"shortlist run: {error}", file=sys.stderr)
         return 2

@@ -35,7 +35,7 @@ class EvaluationConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     gates: GatesConfig = GatesConfig()
-    slices: list[str] = []
+    slices: list[Annotated[str, Field(min_length=1)]] = []
     """Features of the interactions by which Evaluator slices its metrics."""
     confidence_intervals: bool = True
     """Jackknife intervals in Evaluator, bootstrap intervals in IndexEvaluator."""

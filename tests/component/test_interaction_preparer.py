@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from components.columns import WEIGHT_FEATURE
 from components.interaction_preparer import executor
-from components.interaction_preparer.preparation import WEIGHT_FEATURE, Preparation
+from components.interaction_preparer.preparation import Preparation
 from serving.errors import UserError
 
 DAY_S = 86_400

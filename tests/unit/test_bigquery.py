@@ -218,19 +218,19 @@ def test_a_table_is_read_whole(table):
         (
             "orders",
             ALL,
-            "source.bigquery is 'orders': give a table as project.dataset.table, or a "
-            "query that starts with SELECT or WITH",
+            "'orders' is no table or query: give a table as project.dataset.table, or "
+            "a query that starts with SELECT or WITH",
         ),
         (
             "DROP TABLE x",
             ALL,
-            "source.bigquery is 'DROP TABLE x': give a table as project.dataset.table, "
-            "or a query that starts with SELECT or WITH",
+            "'DROP TABLE x' is no table or query: give a table as "
+            "project.dataset.table, or a query that starts with SELECT or WITH",
         ),
         (
             "SELECT 1 AS x;",
             ALL,
-            "the query of source.bigquery ends with ';': leave that out",
+            "the query ends with ';': leave that out",
         ),
         (
             "a.b.c",

@@ -366,22 +366,28 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
     [
         (
             "name=Movie Lens",
-            "name: string should match pattern '^[a-z0-9][a-z0-9._-]*$', got "
-            "'Movie Lens'",
+            "name: input should be small letters, digits, '.', '_' and '-', a letter "
+            "or digit first, got 'Movie Lens'",
         ),
         (
             "name=../up",
-            "name: string should match pattern '^[a-z0-9][a-z0-9._-]*$', got '../up'",
+            "name: input should be small letters, digits, '.', '_' and '-', a letter "
+            "or digit first, got '../up'",
         ),
-        ("name=7", "name: input should be a valid string, got 7"),
+        (
+            "name=7",
+            "name: input should be text, got 7, which YAML takes for no text; put it "
+            "in quotes",
+        ),
         (
             "interactions.query_id=null",
-            "interactions.query_id: input should be a valid string, got None",
+            "interactions.query_id: input should be text, got None; give it a value or "
+            "take the key out",
         ),
         (
             "interactions.source=movielens",
             "interactions.source needs exactly one of the keys csv, parquet, jsonl, "
-            "tfrecord, tfds, bigquery",
+            "tfrecord, tfds, bigquery, got 'movielens'",
         ),
         (
             "interactions.orphans=keep",
@@ -389,7 +395,8 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
         ),
         (
             "interactions.schema=3",
-            "interactions.schema: input should be a valid string, got 3",
+            "interactions.schema: input should be text, got 3, which YAML takes for no "
+            "text; put it in quotes",
         ),
         (
             "candidates.duplicates=drop",
@@ -397,8 +404,7 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
         ),
         (
             "model=null",
-            "model: input should be a valid dictionary or instance of ModelConfig, "
-            "got None",
+            "model: input should be keys with values, got None",
         ),
         (
             "model.embedding_dim=0",
@@ -515,7 +521,7 @@ def test_a_wrong_value_names_key_rule_and_value(override, expected):
         ),
         (
             "{method: random, fractions: [0.8, 0.2]}",
-            "interactions.split.fractions: input should be a valid dictionary, got "
+            "interactions.split.fractions: input should be keys with values, got "
             "[0.8, 0.2]",
         ),
         ("{method: shuffle}", "the key 'interactions.split.counts' is missing; add it"),
@@ -535,8 +541,7 @@ def test_a_wrong_value_names_key_rule_and_value(override, expected):
         ("{seed: 3}", "the key 'interactions.split.method' is missing; add it"),
         (
             "random",
-            "interactions.split: input should be a valid dictionary or object to "
-            "extract fields from, got 'random'",
+            "interactions.split: input should be keys with values, got 'random'",
         ),
     ],
 )
@@ -582,26 +587,29 @@ def test_a_schema_that_is_a_folder_is_not_there(small):
         (b"just text\n", "{path} holds no keys; start from one of configs/"),
         (
             b"name: [a\nother: b\n",
-            "{path}, line 2: not valid YAML: expected ',' or ']', but got ':'",
+            "{path}, line 2: not valid YAML: expected ',' or ']', but got ':'; close "
+            "the bracket, or put a text with brackets in quotes",
         ),
         (
             b"name:\n\t- a\n",
             "{path}, line 2: not valid YAML: found character '\\t' that cannot start "
-            "any token",
+            "any token; indent with blanks, not tabs",
         ),
         (
             b"name: a\n---\nname: b\n",
-            "{path}, line 2: not valid YAML: but found another document",
+            "{path}, line 2: not valid YAML: but found another document; take the line "
+            "out",
         ),
         (
             b"name: !!python/object:os.system x\n",
             "{path}, line 1: not valid YAML: could not determine a constructor for "
-            "the tag 'tag:yaml.org,2002:python/object:os.system'",
+            "the tag 'tag:yaml.org,2002:python/object:os.system'; take the tag out",
         ),
         (
             b"name: a\0b\n",
             "{path}: not valid YAML: unacceptable character #x0000: special "
-            'characters are not allowed in "{path}", position 7',
+            'characters are not allowed in "{path}", position 7; take the character '
+            "out",
         ),
         (
             "name: élan\n".encode("latin-1"),
