@@ -50,7 +50,8 @@ SECTIONS = ("interactions", "queries", "candidates")
 """The parts of a config that have a source."""
 
 _TAKEN_NAMES = ("k", "exclude", "self")
-_FEATURE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+FEATURE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+"""What the inputs of a SavedModel's signature may be called."""
 # TensorFlow renames or refuses arguments of signatures with other names.
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -363,11 +364,11 @@ def _check_names(keys: dict[str, str]) -> None:
     """Refuses features, by the path to each, that a request can't tell by name."""
     seen: dict[str, str] = {}
     for name, key in keys.items():
-        if name in _TAKEN_NAMES or not _FEATURE_NAME.fullmatch(name):
+        if name in _TAKEN_NAMES or not FEATURE_NAME.fullmatch(name):
             raise ValueError(
                 f"{key}: a request can't name a feature '{name}'; rename the column "
                 "with letters, digits and '_', a letter first"
-                + (", but not that" if _FEATURE_NAME.fullmatch(name) else "")
+                + (", but not that" if FEATURE_NAME.fullmatch(name) else "")
             )
         other = seen.setdefault(name.lower(), name)
         if other != name:

@@ -164,7 +164,12 @@ def _put(path: str, text: str, plan: Plan) -> None:
     try:
         with file:
             file.write(text)
-        _check(load_config(file.name), plan)
+        try:
+            config = load_config(file.name)
+        except UserError as error:
+            # It names a file that will be gone.
+            raise UserError(str(error).replace(file.name, path)) from None
+        _check(config, plan)
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     finally:

@@ -277,30 +277,40 @@ def test_patterns_and_spans_stay_patterns(tmp_path, init):
         assert config.interactions.source.csv == str(tmp_path / name)
 
 
-ODD_NAMES = [
-    "who: he?",
-    "was # das",
-    "größe",
-    "yes",
-    "a 'b'",
-    'c "d"',
-    "null",
-    "- e",
-]
+ODD_NAMES = ["who: he?", "was # das", "größe", "a 'b'", 'c "d"', "- e"]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_of_a_column_survives_yaml(name, tmp_path, init):
+def test_a_column_that_no_request_can_name_is_left_out(name, tmp_path, init):
+    rows = [{"product": f"p{n}", name: f"kind {n % 4}"} for n in range(ITEMS)]
+    log = write_csv(tmp_path / "log.csv", make_log())
+    config, text = init(log, write_csv(tmp_path / "products.csv", rows))
+    assert config.candidates is not None
+    assert not config.candidates.features
+    assert "a request can't name it" in " ".join(text.replace("#", " ").split())
+
+
+@pytest.mark.parametrize("name", ["yes", "null", "on", "No"])
+def test_a_name_that_yaml_takes_for_something_else_survives(name, tmp_path, init):
     rows = [{"product": f"p{n}", name: f"kind {n % 4}"} for n in range(ITEMS)]
     log = write_csv(tmp_path / "log.csv", make_log())
     config, _ = init(log, write_csv(tmp_path / "products.csv", rows))
     assert config.candidates is not None
     assert list(config.candidates.features) == [name]
-    rows = [{name: r["customer"], "product": r["product"]} for r in make_log()]
-    path = write_csv(tmp_path / "other.csv", rows)
-    (tmp_path / "own.yaml").unlink()
-    config, _ = init(path, "--query-id", name, "--candidate-id", "product")
-    assert config.interactions.query_id == name
+
+
+def test_an_id_that_no_request_can_name_is_told(tmp_path, capsys):
+    rows = [{"User ID": r["customer"], "product": r["product"]} for r in make_log()]
+    path = str(tmp_path / "own.yaml")
+    log = write_csv(tmp_path / "log.csv", rows)
+    assert main(["init", log, "-o", path, "--yes"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"shortlist init: {path}, line ")
+    assert line.endswith(
+        "a request can't name a feature 'User ID'; rename the column with letters, "
+        "digits and '_', a letter first"
+    )
+    assert not os.path.exists(path)
 
 
 # Flags, questions, output
