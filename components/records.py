@@ -147,6 +147,12 @@ class ColumnDecoder:
             )
 
 
+def canonical(record: bytes) -> bytes:
+    """Returns equal bytes for equal tf.Examples, whose features have no order."""
+    example = tf.train.Example.FromString(record)
+    return example.SerializeToString(deterministic=True)
+
+
 def to_arrow(batch: Sequence[bytes]) -> pa.RecordBatch:
     """Decodes all features of serialized tf.Examples, one large_list array each."""
     return example_coder.ExamplesToRecordBatchDecoder(None).DecodeBatch(list(batch))

@@ -215,14 +215,8 @@ class _DuplicatedRows(_RowReader):
         for batch, (ids,) in self.batches(file):
             for record, id_ in zip(batch, ids, strict=True):
                 if counts[id_] > 1:
-                    yield id_, (_canonical(record), file, position)
+                    yield id_, (records.canonical(record), file, position)
                 position += 1
-
-
-def _canonical(record: bytes) -> bytes:
-    """Equal bytes for equal tf.Examples, whose features may stand in any order."""
-    example = tf.train.Example.FromString(record)
-    return example.SerializeToString(deterministic=True)
 
 
 class _CleanCandidates(_RowReader):

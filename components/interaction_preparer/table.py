@@ -23,7 +23,7 @@ class QueryTable:
             features: What to look up.
         """
         # Sorted, so that which one is kept does not depend on the order of rows.
-        ordered = sorted(rows)
+        ordered = sorted(map(records.canonical, rows))
         decoder = records.ColumnDecoder([id_feature])
         ids = [records.to_id(v) for v in decoder.decode(ordered)[id_feature]]
         counts = collections.Counter(id_ for id_ in ids if id_ is not None)
