@@ -90,7 +90,7 @@ def check_names(columns: Sequence[Column], found: Sequence[str], where: str) -> 
 
 def _missing(name: str, found: Sequence[str]) -> str:
     """Says that a column is not there, and which one is like it or what there is."""
-    near = difflib.get_close_matches(name, found, 1, 0.5)
+    near = difflib.get_close_matches(name, found, 1, 0.75)
     there = [repr(one) for one in found[:_MAX_NAMED]]
     if len(found) > _MAX_NAMED:
         there.append(f"and {len(found) - _MAX_NAMED} more")

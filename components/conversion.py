@@ -369,7 +369,7 @@ def _parse_times(array: pa.Array, column: Column) -> pa.Array:
         "of a feature)"
     )
     if column.time_format:
-        problem = f"is no time of the format {column.time_format!r}: mend either"
+        problem = f"is no time of the format {column.time_format!r}: mend one of them"
     return _parse_each(array, column, lambda text: _read_time(text, column), problem)
 
 
@@ -419,8 +419,8 @@ def _convert_vector(array: pa.Array, column: Column) -> pa.Array:
         raise BadValue(
             row,
             column.name,
-            f"has {counts[row]} numbers, but its dimensions are {column.dimensions}: "
-            "mend the row or the config",
+            f"has a length of {counts[row]}, but its dimensions are "
+            f"{column.dimensions}: mend the row or the config",
         )
     try:
         values = _numbers(array.flatten(), column)

@@ -190,11 +190,11 @@ class InteractionsConfig(_Strict):
     def _split_fits(self) -> "InteractionsConfig":
         if self.split.method == "time" and not self.timestamp:
             raise ValueError(
-                "split.method time needs a timestamp; name the column that holds it"
+                "split.method: time needs a timestamp; name the column that holds it"
             )
         if self.split.method == "shuffle" and not isinstance(self.source, TfdsSource):
             raise ValueError(
-                "split.method shuffle goes by the order of a TFDS dataset; choose "
+                "split.method: shuffle goes by the order of a TFDS dataset; choose "
                 "random or time for this source"
             )
         return self
@@ -203,7 +203,8 @@ class InteractionsConfig(_Strict):
     def _time_is_there(self) -> "InteractionsConfig":
         if self.signal.half_life_days and not self.timestamp:
             raise ValueError(
-                "signal.half_life_days needs a timestamp; name the column that holds it"
+                "signal.half_life_days: it needs a timestamp; name the column that "
+                "holds it"
             )
         for key in ("timestamp_unit", "timestamp_format"):
             default = type(self).model_fields[key].default
@@ -242,11 +243,6 @@ class InteractionsConfig(_Strict):
             )
         columns = {column.name for column in columns_of(self)}
         for name, feature in self.features.items():
-            if name == self.candidate_id:
-                raise ValueError(
-                    f"features.{name}: the candidate can't be known of a query before "
-                    "it is chosen; take it out, or declare a history"
-                )
             if feature.type == "history" and name in columns:
                 raise ValueError(
                     f"features.{name}: a history is made from the log and '{name}' is "
@@ -321,7 +317,9 @@ def _with_id(name: str, learn: bool, features: Features) -> Features:
 def _check_features(features: Features) -> None:
     """Refuses a tower without features, and formats of time that are none."""
     if not features:
-        raise ValueError("learn_id is false and there are no features; declare some")
+        raise ValueError(
+            "learn_id: it is false and there are no features; declare some"
+        )
     _check_time_formats(features)
 
 
@@ -364,11 +362,15 @@ def _check_names(keys: dict[str, str]) -> None:
     """Refuses features, by the path to each, that a request can't tell by name."""
     seen: dict[str, str] = {}
     for name, key in keys.items():
-        if name in _TAKEN_NAMES or not FEATURE_NAME.fullmatch(name):
+        if name in _TAKEN_NAMES:
+            raise ValueError(
+                f"{key}: requests have a use of their own for '{name}'; rename the "
+                "column"
+            )
+        if not FEATURE_NAME.fullmatch(name):
             raise ValueError(
                 f"{key}: a request can't name a feature '{name}'; rename the column "
                 "with letters, digits and '_', a letter first"
-                + (", but not that" if FEATURE_NAME.fullmatch(name) else "")
             )
         other = seen.setdefault(name.lower(), name)
         if other != name:
@@ -640,7 +642,7 @@ def _told_by_validator(message: str) -> tuple[list[str], str]:
     A validator of a part of the config sees all of it, and so says where in it.
     """
     message = message.removeprefix("Value error, ")
-    found = re.match(r"([a-z_]+(?:\.[^\s:]+)?): ", message)
+    found = re.match(r"([a-z_]+(?:\.[^:]+)?): ", message)
     if not found:
         return [], message
     return found[1].split("."), message[found.end() :]
@@ -654,9 +656,11 @@ def _sentence(first: Any, location: list[str], variant: str) -> str:
     if first["type"] == "missing":
         return f"the key '{key}' is missing; add it"
     if first["type"] == "union_tag_not_found" and location[-1] == "source":
+        given = first["input"]
+        got = ", ".join(map(str, given)) if isinstance(given, dict) else _shown(given)
         return (
             f"{key} needs exactly one of the keys {', '.join(SOURCE_KEYS)}, got "
-            f"{_shown(first['input'])}"
+            f"{got or 'none'}"
         )
     if first["type"] == "union_tag_not_found":
         tag = first["ctx"]["discriminator"].strip("'")

@@ -135,7 +135,8 @@ def _misfit(shard: FileShard) -> str:
             where = f"{shard.path}, line {line}"
             break
     return (
-        f"{where}: {len(fields)} fields where {whose} {wanted}: mend "
+        f"{where}: {len(fields)} "
+        f"{'field' if len(fields) == 1 else 'fields'} where {whose} {wanted}: mend "
         "the line, close its quotes, quote fields that hold the delimiter, or set "
         "source.delimiter"
     )

@@ -477,7 +477,7 @@ def _check(report: Mapping[str, Any], rules: Preparation, splits: list[str]) -> 
         )
     if report["duplicate_ids"]:
         found = (
-            f"{report['duplicate_ids']} ids of the queries have several rows, such as "
+            f"ids of the queries with several rows: {report['duplicate_ids']}, such as "
             f"{_examples(report['duplicates'])}"
         )
         if rules.table_duplicates == "stop":
@@ -507,8 +507,8 @@ def _check(report: Mapping[str, Any], rules: Preparation, splits: list[str]) -> 
         if report["without_rows"] == total:
             raise UserError(
                 f"none of the {total} interactions has a row among the queries, such "
-                f"as those of {_examples(report['without_row'])}: write "
-                f"{rules.table_id!r} as the interactions write {rules.query_id!r}"
+                f"as those of {_examples(report['without_row'])}: write the ids of "
+                "both alike"
             )
         _LOGGER.warning(
             "%d of %d interactions (%.2f%%) have no row among the queries, such as "

@@ -15,7 +15,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components import records, splits
-from components.columns import Column, load_columns
+from components.columns import Column, check_names, load_columns
 from components.conversion import BadValue
 from components.split_examples import PlacedShard, write_splits
 from components.tfds_example_gen import tfds_data
@@ -90,6 +90,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         dataset = exec_properties[DATASET_KEY]
         builder = tfds_data.prepare(dataset, exec_properties[DATA_DIR_KEY])
         columns = tuple(load_columns(exec_properties[COLUMNS_KEY]))
+        check_names(columns, list(builder.info.features), dataset)
         shards = [
             dataclasses.replace(shard, columns=columns)
             for shard in list_shards(builder, exec_properties[DATASET_SPLIT_KEY])

@@ -117,7 +117,7 @@ def test_an_id_twice_in_the_table_stops(prepare, new_examples):
     with pytest.raises(UserError) as error:
         prepare(new_examples(LOG), new_examples(TWICE), **TABLE)
     assert str(error.value) == (
-        "1 ids of the queries have several rows, such as 'a' (2 rows): mend the table "
+        "ids of the queries with several rows: 1, such as 'a' (2 rows): mend the table "
         "or set queries.duplicates to keep_one"
     )
 

@@ -555,7 +555,7 @@ def test_a_split_by_time_needs_a_timestamp():
     split = "{method: time, fractions: {train: 0.8, eval: 0.2}}"
     overrides[0] = f"interactions.split={split}"
     assert sentence(DEFAULT, *overrides) == (
-        f"{DEFAULT}: interactions: split.method time needs a timestamp; name the "
+        f"{DEFAULT}: interactions.split.method: time needs a timestamp; name the "
         "column that holds it"
     )
     assert load_config(DEFAULT, overrides[:1]).interactions.split.method == "time"

@@ -300,7 +300,7 @@ def test_vectors_as_text_between_blanks():
         (
             [[1.0, 2.0], [1.0]],
             1,
-            "has 1 numbers, but its dimensions are 2: mend the row or the config",
+            "has a length of 1, but its dimensions are 2: mend the row or the config",
         ),
         ([[1.0, None]], 0, "lacks one of its numbers: mend the row"),
         ([[1.0, math.nan]], 0, "lacks one of its numbers: mend the row"),
