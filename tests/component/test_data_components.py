@@ -625,7 +625,7 @@ def test_a_split_that_becomes_empty_stops_the_run(tmp_path):
     interactions = write_examples(
         tmp_path / "i", {"train": [ratings_of(b"1")], "eval": [ratings_of(b"2", b"3")]}
     )
-    candidates = write_examples(tmp_path / "c", {"train": [catalogue(b"1")]})
+    candidates = write_examples(tmp_path / "c", {"train": [catalogue(b"1", b"9")]})
     with pytest.raises(
         UserError, match="'eval' of the interactions has no rows left of 2"
     ):
