@@ -461,7 +461,9 @@ def install(lock: str, environ: Mapping[str, str], running: str) -> None:
             tell(f"Making .venv with CPython {python.version} ({python.executable})")
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(venv.path)
-            run([uv, "venv", "--python", python.executable, venv.path], environ)
+            # A killed installation's own uv may still be making the folder.
+            make = [uv, "venv", "--python", python.executable, "--clear", venv.path]
+            run(make, environ)
         _install_packages(uv, venv, lock, environ)
         tell(f"Installed in {time.monotonic() - started:.0f} s")
 
