@@ -345,10 +345,6 @@ def _check(report: dict[str, Any], exec_properties: dict[str, Any]) -> None:
         if stops[finding.source]:
             raise UserError(f"{finding.sentence}: {finding.mend}")
         _LOGGER.warning("%s; %s", finding.sentence, _DONE[finding.source])
-    if sum(report[CANDIDATES_KEY]["kept"].values()) == 1:
-        raise UserError(
-            "the catalogue has one candidate and leaves nothing to choose: add others"
-        )
     for source in (CANDIDATES_KEY, INTERACTIONS_KEY):
         for split, kept in report[source]["kept"].items():
             if not kept:
@@ -356,6 +352,10 @@ def _check(report: dict[str, Any], exec_properties: dict[str, Any]) -> None:
                     f"split {split!r} of the {source} has no rows left of "
                     f"{report[source]['rows'][split]}: check the ids of both sources"
                 )
+    if sum(report[CANDIDATES_KEY]["kept"].values()) == 1:
+        raise UserError(
+            "the catalogue has one candidate and leaves nothing to choose: add others"
+        )
 
 
 def _check_ids(source: str, report: dict[str, Any]) -> None:
