@@ -14,9 +14,14 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 import serving.process  # noqa: F401  (must come before TensorFlow)
+
+# How long an example takes on a busy machine proves nothing.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 

@@ -125,7 +125,7 @@ def test_the_manifest_says_what_the_model_is_made_of(kind, build, world: World):
     assert found["candidates"] == CANDIDATES
     assert found["dimensions"] == world.candidate_vectors.shape[1]
     assert found["query_features"] == ["user_id"]
-    knobs = {"kind": kind, "k": DEFAULT_K, "leaves": 12, "leaves_to_search": 6}
+    knobs = {"kind": kind, "k": DEFAULT_K, "leaves": 12, "leaves_to_search": 8}
     assert knobs.items() <= found["index"].items()
     for package in ("tensorflow", "scann", "tensorflow-recommenders"):
         assert found["versions"][package] == importlib.metadata.version(package)
