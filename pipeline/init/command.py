@@ -91,9 +91,15 @@ class Created:
         ):
             declared = writer.told(features)
             if declared:
-                rows.append((f"of the {side}", ", ".join(
-                    f"{name} ({_type(value)})" for name, value in declared.items()
-                )))  # fmt: skip
+                rows.append(
+                    (
+                        f"of the {side}",
+                        ", ".join(
+                            f"{name} ({_type(value)})"
+                            for name, value in declared.items()
+                        ),
+                    )
+                )
         if self.left_out:
             rows.append(("left out", ", ".join(self.left_out)))
         lines = [f"{label:<{_WIDTH}}{text}" for label, text in rows]

@@ -22,6 +22,8 @@ _FEW = 32
 """Whole numbers with at most so many values, each often, are rather categories."""
 _RARE = 0.5
 """Share of distinct values from which a value says hardly more than the id."""
+_OTHERS = 20
+"""Rows with another than the most frequent value below which a column is constant."""
 _SKEWED = 10
 """How far the 99th percentile is above the median where a logarithm helps."""
 
@@ -84,6 +86,11 @@ def _empty(table: Table, column: Profile) -> Feature | None:
     if column.distinct == 1 and not column.is_list:
         share = "every row" if not column.missing else f"{column.present:,} rows"
         return Feature(column.name, f"always {_short(column.values[0])} in {share}")
+    others = column.present - int(column.counts.max())
+    if not column.is_list and others < min(_OTHERS, 0.01 * column.present):
+        # They may all be held out; what is left is constant.
+        reason = f"always {_short(column.most_frequent(1)[0])} but in {others:,} rows"
+        return Feature(column.name, reason)
     return None
 
 
@@ -101,8 +108,9 @@ def _list(table: Table, column: Profile) -> Feature | None:
         if lengths.min() != lengths.max():
             return Feature(column.name, "lists of numbers, not all of one length")
         size = int(lengths[0])
-        return Feature(column.name, f"{size} numbers a row", "embedding",
-                       {"dimensions": size})  # fmt: skip
+        return Feature(
+            column.name, f"{size} numbers a row", "embedding", {"dimensions": size}
+        )
     if column.distinct > _RARE * lengths.sum():
         return Feature(column.name, f"lists of {_of(column)}, most of them rare")
     reason = (

@@ -11,13 +11,13 @@ USER = frozenset(
     "cookie uid author consumer passenger guest".split()
 )
 SESSION = frozenset(
-    "session visit basket cart order invoice playlist receipt trip ticket".split()
+    "session sid visit basket cart order invoice playlist receipt trip ticket".split()
 )
 ITEM = frozenset(
     "item product movie film song track article book isbn asin sku business restaurant "
     "venue poi hotel game app news recipe anime artist album video clip course job ad "
     "advert offer listing post document doc paper stock good content show series beer "
-    "wine joke iid candidate destination place repository repo file lecturer "
+    "wine joke iid pid candidate destination place repository repo file lecturer "
     "catalogue catalog dish station".split()
 )
 LOG = frozenset(
@@ -49,7 +49,7 @@ OUTCOME = frozenset(
 )
 TITLE = ("title", "name", "headline", "label", "description", "desc", "text")
 _ID = frozenset(
-    "id ids key uuid guid uid iid no nr number code hash sku asin isbn".split()
+    "id ids key uuid guid uid iid sid pid no nr number code hash sku asin isbn".split()
 )
 
 
@@ -63,10 +63,9 @@ def tokens(name: str) -> list[str]:
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+", name)
     found = []
     for part in map(str.lower, parts):
-        for ending in ("id", "ids"):
-            if part.endswith(ending) and part.removesuffix(ending) in _STEMS:
-                found += [part.removesuffix(ending), "id"]
-                break
+        stem = re.fullmatch(r"(.{3,})ids?", part)
+        if stem and part not in _WORDS_IN_ID:
+            found += [_singular(stem[1]), "id"]
         else:
             found.append(_singular(part))
     return found
@@ -80,8 +79,24 @@ def _singular(word: str) -> str:
     return word[:-1]
 
 
-_STEMS = USER | SESSION | ITEM | EVENT | frozenset(["brand", "category", "genre"])
-_EVERY = _STEMS | LOG | RATING | COUNT | CONTEXT | OUTCOME | TIME | LABEL | _ID
+_WORDS_IN_ID = frozenset(
+    "valid invalid paid prepaid unpaid covid avoid hybrid android liquid fluid solid "
+    "rapid uuid guid humid grids bids".split()
+)
+_EVERY = (
+    USER
+    | SESSION
+    | ITEM
+    | EVENT
+    | LOG
+    | RATING
+    | COUNT
+    | CONTEXT
+    | OUTCOME
+    | TIME
+    | LABEL
+    | _ID
+)
 
 
 def hints(name: str, words: Iterable[str]) -> bool:

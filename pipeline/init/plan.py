@@ -5,18 +5,22 @@
 import dataclasses
 import os
 import re
+from collections.abc import Iterable
 
-from pipeline.init import names, settings, signals
+from components.columns import WEIGHT_FEATURE
+from pipeline.config import FEATURE_NAME
+from pipeline.init import later, names, settings, signals
 from pipeline.init.features import Feature, guess
 from pipeline.init.questions import Asker
 from pipeline.init.roles import Id, Options, Roles, assign
 from pipeline.init.settings import Setting
 from pipeline.init.signals import Signals
 from pipeline.init.tables import Table
+from serving.errors import UserError
 
 _AFTER = "it may be known only after the interaction: take it in if a request knows it"
-_RESERVED = frozenset(["k", "exclude"])
-"""Names that requests to a model use themselves."""
+_RESERVED = frozenset(["k", "exclude", "self", WEIGHT_FEATURE])
+"""Names that requests to a model or the pipeline use themselves."""
 _GENERIC = frozenset(
     "data dataset datasets input inputs csv files tmp raw home downloads out".split()
 )
@@ -65,32 +69,54 @@ def make(tables: dict[str, Table], options: Options, asker: Asker) -> Plan:
     catalogue_is_log = roles.candidate.table is None and (
         found.title is not None or "candidate" in found.belonging.values()
     )
+    _refuse_names(roles, settings.is_session(roles, found))
     log, query, candidate = roles.log, roles.query, roles.candidate
-    log_features = [
-        _log_feature(roles, found, name)
-        for name in log.columns
-        if _is_free(roles, found, name)
+    log_features = _told_apart(
+        [
+            _log_feature(roles, found, name)
+            for name in log.columns
+            if _is_free(roles, found, name)
+        ],
+        [query.column],
+    )
+    query_features = [
+        later.checked(log, query, feature) for feature in _table_features(query)
     ]
-    taken = {f.name for f in log_features if f.is_declared and f.type}
-    taken |= {query.column, candidate.column, found.timestamp or ""}
-    taken |= {found.value.column if found.value else "", found.event or ""}
     if catalogue_is_log:
+        catalogue = log.one_row_each(candidate.column)
         candidate_features = [
-            guess(log, name)
+            guess(catalogue, name)
             for name, side in found.belonging.items()
             if side == "candidate" and name != found.timestamp
         ]
     else:
         candidate_features = _table_features(candidate)
+    read = [f.name for f in log_features if f.is_declared and f.type]
+    parts = [found.timestamp, found.value and found.value.column, found.event]
+    read += [query.column, candidate.column, *(part for part in parts if part)]
     return Plan(
         roles,
         found,
         settings.is_session(roles, found),
         log_features,
-        [_told_apart(feature, taken) for feature in _table_features(query)],
-        candidate_features,
+        _told_apart(query_features, read),
+        _told_apart(candidate_features, [candidate.key or candidate.column]),
         catalogue_is_log,
     )
+
+
+def _refuse_names(roles: Roles, session: Setting) -> None:
+    """Refuses ids that requests to the model can't name."""
+    candidate = roles.candidate
+    named = [(candidate.table or roles.log, candidate.key or candidate.column)]
+    if not session.value:
+        named.insert(0, (roles.log, roles.query.column))
+    for table, name in named:
+        if not FEATURE_NAME.fullmatch(name) or name in _RESERVED:
+            raise UserError(
+                f"{table.path}: a request can't name the column {name!r}; rename it in "
+                "the file with letters, digits and '_', a letter first"
+            )
 
 
 def _table_features(one: Id) -> list[Feature]:
@@ -99,15 +125,28 @@ def _table_features(one: Id) -> list[Feature]:
     return [guess(one.table, name) for name in one.table.columns if name != one.key]
 
 
-def _told_apart(feature: Feature, taken: set[str]) -> Feature:
-    """Leaves out a feature of a table whose name the log or a request has already."""
-    if feature.name in taken:
-        reason = "the log has a column of this name; rename one"
-    elif feature.name in _RESERVED:
-        reason = "requests use this name themselves; rename it"
-    else:
-        return feature
-    return dataclasses.replace(feature, type=None, reason=reason)
+def _told_apart(features: list[Feature], taken: Iterable[str]) -> list[Feature]:
+    """Leaves out what has a name that is taken, for which letter case does not count.
+
+    Args:
+      features: Of one source.
+      taken: Names that are in use.
+    """
+    seen = {name.lower(): name for name in taken}
+    result = []
+    for feature in features:
+        other = seen.get(feature.name.lower())
+        problem = None
+        if feature.name in _RESERVED:
+            problem = "requests use this name themselves; rename it"
+        elif other:
+            problem = f"{other} is in use already; rename one"
+        if feature.type and problem:
+            feature = dataclasses.replace(feature, type=None, reason=problem)
+        if feature.type and feature.is_declared:
+            seen[feature.name.lower()] = feature.name
+        result.append(feature)
+    return result
 
 
 def _is_free(roles: Roles, found: Signals, name: str) -> bool:
@@ -121,24 +160,18 @@ def _log_feature(roles: Roles, found: Signals, name: str) -> Feature:
     column = roles.log.columns[name]
     side = found.belonging.get(name)
     if side == "candidate":
-        return Feature(
-            name, "the same in all rows of a candidate: nothing of the query"
-        )
+        return Feature(name, "it goes with the candidate, not with the query")
     queries = roles.query.table
     if queries and name in queries.columns:
         return Feature(name, f"taken from {os.path.basename(queries.path)}")
     feature = guess(roles.log, name)
     if not feature.type:
         return feature
-    if name in _RESERVED:
-        return dataclasses.replace(
-            feature, type=None, reason="requests use this name themselves; rename it"
-        )
     is_outcome = names.hints(name, names.OUTCOME | names.LABEL) or column.is_list
     if side == "query" and not is_outcome:
-        return dataclasses.replace(
-            feature, reason=f"{feature.reason}, the same in all rows of a query"
-        )
+        reason = f"{feature.reason}, the same in all rows of a query"
+        feature = dataclasses.replace(feature, reason=reason)
+        return later.checked(roles.log, Id(name, "", roles.log, ""), feature)
     is_context = names.hints(name, names.CONTEXT) and not is_outcome
     if is_context and feature.type == "category":
         return feature

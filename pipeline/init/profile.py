@@ -213,19 +213,33 @@ def _profile_list(name: str, array: pa.Array) -> Profile:
     )
 
 
-def determines(first: Profile, second: Profile, most_rows: int = 200_000) -> float:
-    """Returns which share of the first's repeated values go with one of the second's.
+def determines(
+    first: Profile, second: Profile, rows: np.ndarray | None = None
+) -> float:
+    """Returns how far a column determines another, as validation measures it.
 
-    A value counts where it stands in at least two rows; 0 where there are none.
+    It is Krippendorff's alpha: 1 where rows of the same value of the first have the
+    same value of the second, about 0 where they agree by chance only.
+
+    Args:
+      first: Whose values the rows share.
+      second: What they may agree on.
+      rows: Which rows to look at; None: the first ones.
     """
-    one, other = first.codes[:most_rows], second.codes[:most_rows]
-    if not len(one) or not len(other):
+    # Late: it imports pandas.
+    from components.feature_validator.agreement import agreement
+
+    if first.is_list or second.is_list:
         return 0.0
-    pairs = np.unique(one * (second.distinct + 1) + other + 1)
-    owners = pairs // (second.distinct + 1)
-    rows = np.bincount(one[one >= 0], minlength=first.distinct)
-    kinds = np.bincount(owners[owners >= 0], minlength=first.distinct)
-    repeated = rows >= 2
-    if not repeated.any():
+    some = np.arange(first.rows) if rows is None else rows
+    some = some[:_AGREEMENT_ROWS]
+    units = (first.codes[some] + 1).astype(np.uint64)
+    found = agreement(units, (second.codes[some] + 1).astype(np.uint64))
+    if found is None or found.expected < _EXPECTED:
         return 0.0
-    return float((kinds[repeated] == 1).mean())
+    return found.alpha
+
+
+_AGREEMENT_ROWS = 50_000
+_EXPECTED = 10
+"""Disagreements by chance below which an agreement says nothing."""

@@ -4,7 +4,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.init import names
 from pipeline.init.profile import Profile, determines
@@ -117,8 +117,9 @@ def _choose_log(tables: dict[str, Table], options: Options, asker: Asker) -> str
         problem = "no file has a column whose values are the ids of another file"
     reason = "it repeats the ids of the other files"
     guess = Guess(ranked[0], reason, tuple(free), problem)
-    chosen = asker.choose("Which file is the log of interactions?",
-                          "--interactions", guess)  # fmt: skip
+    chosen = asker.choose(
+        "Which file is the log of interactions?", "--interactions", guess
+    )
     assert chosen is not None
     return chosen
 
@@ -179,7 +180,7 @@ def _role(
     problem = f"whether {path} is about users or about items can't be told"
     chosen = asker.choose(
         f"What is {path}?",
-        f"--queries {path} or --candidates {path}",
+        f"--queries {path} or --candidates {path}; it is one of",
         Guess("candidates", "", tuple(open_roles), problem),
     )
     assert chosen is not None
@@ -199,25 +200,30 @@ def _must_join(log: Table, table: Table, column: str | None) -> Join:
 
 def _side(table: Table, join: Join, options: Options) -> float:
     """Returns above 0 for a table of queries, below for a catalogue."""
-    if join.column == options.query_id:
-        return 9
-    if join.column == options.candidate_id:
-        return -9
+    if options.query_id:
+        return 9 if join.column == options.query_id else -9
+    if options.candidate_id:
+        return -9 if join.column == options.candidate_id else 9
     side = 0.0
     for name in (join.column, join.key, table.sample.files.stem):
         side += names.hints(name, names.USER) + 0.5 * names.hints(name, names.SESSION)
         side -= names.hints(name, names.ITEM)
     if side:
         return side
-    has_title = any(
-        names.hints(column.name, ["title", "headline", "genre", "brand"])
-        for column in table.columns.values()
+    columns = table.columns.values()
+    if any(names.hints(column.name, _PERSON) for column in columns):
+        return 0.2
+    # Things are described: by sentences, by lists of tags, by vectors.
+    is_described = any(
+        column.is_list or (column.words >= 2.5 and column.uniqueness > 0.5)
+        for column in columns
+        if column.present and column.name not in table.instants
     )
-    has_person = any(
-        names.hints(column.name, ["gender", "sex", "age", "birthday", "occupation"])
-        for column in table.columns.values()
-    )
-    return 0.2 * (has_person - has_title)
+    return -0.2 * (is_described or any(names.hints(c.name, _THING) for c in columns))
+
+
+_PERSON = ("gender", "sex", "age", "birthday", "birth", "occupation", "email")
+_THING = ("title", "headline", "genre", "brand", "price", "description")
 
 
 def _choose_id(
@@ -234,9 +240,18 @@ def _choose_id(
         return _joined_id(log, queries, options.query_id)
     if options.query_id:
         return Id(options.query_id, _counts(log, options.query_id))
-    guess = _guess_id(log, choices, _query_score, "says who")
-    chosen = asker.choose("Which column says who (user or session)?",
-                          "--query-id", guess)  # fmt: skip
+    guess = _guess_id(
+        log, choices, lambda column: _query_score(log, column), "says who"
+    )
+    gaps = [
+        f"{name} has no value in {column.missing:,} rows"
+        for name, column in log.columns.items()
+        if column.missing and names.hints(name, names.USER)
+    ]
+    guess = dataclasses.replace(guess, reason="; ".join([guess.reason, *gaps]))
+    chosen = asker.choose(
+        "Which column says who (user or session)?", "--query-id", guess
+    )
     assert chosen is not None
     return Id(chosen, guess.reason if chosen == guess.value else _counts(log, chosen))
 
@@ -256,7 +271,9 @@ def _choose_candidate(
         if column.name != query.column
         and determines(log.columns[query.column], column) < _DETERMINED
     ]
-    guess = _guess_id(log, choices, _candidate_score, "says what")
+    guess = _guess_id(
+        log, choices, lambda column: _candidate_score(log, column), "says what"
+    )
     chosen = asker.choose("Which column says what (item)?", "--candidate-id", guess)
     assert chosen is not None
     return Id(chosen, guess.reason if chosen == guess.value else _counts(log, chosen))
@@ -289,20 +306,25 @@ def _shape(column: Profile) -> float:
     return math.log(column.distinct) / math.log(max(2, column.rows))
 
 
-def _query_score(column: Profile) -> float:
+def _query_score(log: Table, column: Profile) -> float:
     name = column.name
     score = 3.0 if names.hints(name, names.USER) else 0.0
     if not score:
         score = 2.0 * names.hints(name, names.SESSION)
         score -= 2.0 * names.hints(name, names.ITEM)
-    return score + _form_score(column)
+    return score + _form_score(column) + _in_time(log, column)
 
 
-def _candidate_score(column: Profile) -> float:
+def _candidate_score(log: Table, column: Profile) -> float:
     name = column.name
     score = 3.0 * names.hints(name, names.ITEM)
     score -= 2.0 * names.hints(name, names.USER | names.SESSION)
-    return score + _form_score(column)
+    return score + _form_score(column) - _in_time(log, column)
+
+
+def _in_time(log: Table, column: Profile) -> float:
+    """Returns above 0 where the rows of a value are close in time, as of a user."""
+    return max(0.0, 1 - 2 * log.clustering(column))
 
 
 def _form_score(column: Profile) -> float:
@@ -320,10 +342,12 @@ _WORTH = 1.4
 
 
 def _guess_id(
-    log: Table, choices: Sequence[Profile], score: object, says: str
+    log: Table,
+    choices: Sequence[Profile],
+    score: Callable[[Profile], float],
+    says: str,
 ) -> Guess:
     """Ranks the columns that may be an id."""
-    assert callable(score)
     ranked = sorted(choices, key=lambda column: -score(column))
     if not ranked:
         raise UserError(

@@ -33,7 +33,7 @@ def is_session(roles: Roles, signals: Signals) -> Setting:
     column = roles.log.columns[roles.query.column]
     rows = np.bincount(column.codes[column.codes >= 0], minlength=column.distinct)
     middle = float(np.median(rows))
-    few = f"half of them have at most {middle:g} row{'' if middle == 1 else 's'}"
+    few = f"half of them have at most {int(middle)} row{'' if middle < 2 else 's'}"
     if names.hints(column.name, names.USER):
         return Setting(False, few)
     if names.hints(column.name, names.SESSION):

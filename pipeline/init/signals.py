@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.init import names, times
 from pipeline.init.profile import Profile, determines
-from pipeline.init.questions import Asker, Guess
+from pipeline.init.questions import NONE, Asker, Guess
 from pipeline.init.roles import Options, Roles, check_column
 from pipeline.init.tables import Table
 from serving.errors import UserError
@@ -28,7 +28,7 @@ _AGAINST = frozenset(
     "return returned cancel cancelled hide hidden unlike block impression shown".split()
 )
 _BOUND = 0.95
-"""Share of an id's values above which a column belongs to that id."""
+"""Agreement of an id's rows from which a column belongs to that id."""
 _MOST_EVENTS = 30
 
 
@@ -102,15 +102,16 @@ def _belonging(roles: Roles) -> dict[str, str]:
         log.columns[roles.query.column],
         log.columns[roles.candidate.column],
     )
+    # One row a pair: that someone comes back with the same device says nothing.
+    pairs = query.codes * (candidate.distinct + 1) + candidate.codes
+    rows = np.sort(np.unique(pairs, return_index=True)[1])
     found = {}
     for name, column in log.columns.items():
-        if name in (query.name, candidate.name) or column.is_list:
-            continue
-        if column.distinct < 2:
+        if name in (query.name, candidate.name) or column.distinct < 2:
             continue
         sides = {
-            "candidate": determines(candidate, column),
-            "query": determines(query, column),
+            "candidate": determines(candidate, column, rows),
+            "query": determines(query, column, rows),
         }
         best = max(sides, key=lambda side: sides[side])
         if sides[best] >= _BOUND:
@@ -126,6 +127,8 @@ def _choose_time(
     options: Options,
     asker: Asker,
 ) -> str | None:
+    if options.timestamp == NONE:
+        return None
     check_column(log, options.timestamp)
     if options.timestamp:
         if options.timestamp not in log.instants:
@@ -157,6 +160,8 @@ def _choose_time(
 def _choose_value(
     log: Table, free: dict[str, Profile], options: Options, asker: Asker
 ) -> Value | None:
+    if options.value == NONE:
+        return None
     check_column(log, options.value)
     if options.value:
         column = log.columns[options.value]
@@ -235,6 +240,8 @@ def _as_count(column: Profile) -> Value:
 def _choose_event(
     log: Table, free: dict[str, Profile], options: Options, asker: Asker
 ) -> str | None:
+    if options.event == NONE:
+        return None
     check_column(log, options.event)
     if options.event:
         return options.event
@@ -292,6 +299,8 @@ def _choose_title(
 ) -> str | None:
     """Returns the column of the catalogue, or of the log, to show."""
     table, key = roles.candidate.table, roles.candidate.key
+    if options.title == NONE:
+        return None
     if table is None:
         table, key = roles.log, roles.candidate.column
         columns = [table.columns[n] for n, side in belonging.items() if side != "query"]

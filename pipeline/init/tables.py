@@ -5,9 +5,15 @@
 import dataclasses
 import functools
 
+import numpy as np
+import pyarrow as pa
+
 from pipeline.init import names, times
 from pipeline.init.profile import Profile, profile
 from pipeline.init.sampling import Sample, read
+
+SHAPE_ROWS = 200_000
+"""Rows whose times are read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +54,45 @@ class Table:
             and name not in self.instants
             and (column.numbers is None or column.is_whole)
         ]
+
+    @functools.cached_property
+    def times(self) -> np.ndarray | None:
+        """int64, the first rows' seconds since 1970; None without a column of times."""
+        for name, form in self.instants.items():
+            if not self.columns[name].missing:
+                return times.seconds(self.columns[name], form, SHAPE_ROWS)
+        return None
+
+    def clustering(self, column: Profile) -> float:
+        """Returns how close in time the rows of a value are.
+
+        It is the mean span of the values with several rows over the span of as many
+        rows at random: about 1 for items, near 0 for sessions, and 1 without times.
+        """
+        if self.times is None:
+            return 1.0
+        codes = column.codes[:SHAPE_ROWS]
+        first = np.full(column.distinct, np.iinfo(np.int64).max)
+        last = np.full(column.distinct, np.iinfo(np.int64).min)
+        np.minimum.at(first, codes, self.times)
+        np.maximum.at(last, codes, self.times)
+        rows = np.bincount(codes, minlength=column.distinct)
+        several = rows > 1
+        whole = self.times.max() - self.times.min()
+        if not several.any() or not whole:
+            return 1.0
+        expected = whole * (rows[several] - 1) / (rows[several] + 1)
+        return float(np.mean((last - first)[several] / expected))
+
+    def one_row_each(self, key: str) -> "Table":
+        """Returns the first row of each value of a column."""
+        rows = np.unique(self.columns[key].codes, return_index=True)[1]
+        columns = {
+            name: array.take(pa.array(rows))
+            for name, array in self.sample.columns.items()
+        }
+        profiles = {name: profile(name, array) for name, array in columns.items()}
+        return Table(dataclasses.replace(self.sample, columns=columns), profiles)
 
     def renamed(self, new: dict[str, str]) -> "Table":
         """Returns a table without a header under other names of columns."""

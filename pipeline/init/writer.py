@@ -24,9 +24,12 @@ _COMMENT_AT = 34
 def scalar(value: Any) -> str:
     """Returns a value as YAML on one line, quoted where it must be."""
     text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=float("inf"),
+        value,
+        default_flow_style=True,
+        allow_unicode=True,
+        width=float("inf"),
         sort_keys=False,
-    )  # fmt: skip
+    )
     text = text.removesuffix("\n").removesuffix("\n...")
     if "\n" in text:  # a line break in the value: JSON is YAML too
         return json.dumps(value, ensure_ascii=False)
@@ -50,9 +53,13 @@ def remark(depth: int, text: str) -> str:
     """Returns a comment on lines of its own."""
     indent = f"{'  ' * depth}# "
     return textwrap.fill(
-        _plain(text), _WIDTH, initial_indent=indent, subsequent_indent=indent,
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        _plain(text),
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _plain(text: str) -> str:
@@ -96,16 +103,19 @@ def how_much(table: Table) -> str:
 def _head(plan: Plan, name: str) -> list[str]:
     read = ", ".join(how_much(table) for table in read_tables(plan))
     return [
-        remark(0, f"Written by shortlist init from {read}. The comments say what was "
-               "guessed and why; correct what is wrong. Paths start from this file's "
-               "folder."),
+        remark(
+            0,
+            f"Written by shortlist init from {read}. The comments say what was "
+            "guessed and why; correct what is wrong. Paths start from this file's "
+            "folder.",
+        ),
         "",
         line(0, "name", name),
-    ]  # fmt: skip
+    ]
 
 
-def _source(table: Table, folder: str) -> str:
-    """Returns the line of a source."""
+def _source(table: Table, folder: str) -> Iterator[str]:
+    """Writes a source, on one line if it is short."""
     source = dict(table.sample.source)
     kind = next(iter(source))
     path = os.path.abspath(source[kind])
@@ -113,13 +123,18 @@ def _source(table: Table, folder: str) -> str:
     comment = f"{table.sample.total_rows:,} rows"
     if table.sample.share < 1:
         comment = f"about {comment}"
-    return line(1, "source", source, comment)
+    if len(scalar(source)) < _WIDTH - len("  source: "):
+        yield line(1, "source", source, comment)
+        return
+    yield line(1, "source", comment=comment)
+    for key, value in source.items():
+        yield line(2, key, value)
 
 
 def _interactions(plan: Plan, folder: str) -> Iterator[str]:
     roles, found = plan.roles, plan.signals
     yield line(0, "interactions", comment="the log: who chose what, when")
-    yield _source(roles.log, folder)
+    yield from _source(roles.log, folder)
     yield line(1, "query_id", roles.query.column, roles.query.reason)
     yield line(1, "candidate_id", roles.candidate.column, roles.candidate.reason)
     if found.timestamp and found.times:
@@ -134,10 +149,13 @@ def _interactions(plan: Plan, folder: str) -> Iterator[str]:
     else:
         yield remark(1, "timestamp: no column of times in every row was found")
     yield line(
-        1, "learn_id", not plan.session.value,
+        1,
+        "learn_id",
+        not plan.session.value,
         f"{plan.session.reason}: told by their history, not by their id"
-        if plan.session.value else f"an embedding a query; {plan.session.reason}",
-    )  # fmt: skip
+        if plan.session.value
+        else f"an embedding a query; {plan.session.reason}",
+    )
     yield from _log_features(plan)
     yield from _signal(plan)
     yield from _split(plan)
@@ -150,9 +168,10 @@ def _log_features(plan: Plan) -> Iterator[str]:
     if plan.history:
         features.insert(
             0,
-            Feature(plan.history, "what the query chose before", "history",
-                    {"length": 50}),
-        )  # fmt: skip
+            Feature(
+                plan.history, "what the query chose before", "history", {"length": 50}
+            ),
+        )
     left_out = plan.roles.log.sample.left_out
     yield from _features(features, left_out, "what a request knows of the query")
 
@@ -162,7 +181,11 @@ def _features(
 ) -> Iterator[str]:
     """Writes declared features, then, as comments, the others."""
     declared = [f for f in features if f.type and f.is_declared]
-    yield line(1, "features", None if declared else {}, about if declared else "")
+    if declared:
+        yield line(1, "features", comment=about)
+    else:
+        is_open = any(f.type for f in features)
+        yield line(1, "features", {}, "once one is taken in: no {} here" * is_open)
     for feature in declared:
         yield line(2, feature.name, feature.declaration, feature.reason)
     for feature in features:
@@ -183,14 +206,20 @@ def _signal(plan: Plan) -> Iterator[str]:
         yield line(2, "value", found.value.column, found.value.reason)
         yield from _min_value(plan, column)
         if found.value.kind != "label":
-            scale = {"rating": "linear: weighs by it in the loss",
-                     "count": "log: weighs by log(1 + it) in the loss"}  # fmt: skip
+            scale = {
+                "rating": "linear: weighs by it in the loss",
+                "count": "log: weighs by log(1 + it) in the loss",
+            }
             yield line(2, "scale", "none", scale[found.value.kind])
     if found.event:
         known = ", ".join(plan.roles.log.columns[found.event].most_frequent(8))
         yield line(2, "event", found.event, f"types: {known}")
-        yield line(2, "event_weights", found.event_weights,
-                   "weights in the loss; other types are left out")  # fmt: skip
+        yield line(
+            2,
+            "event_weights",
+            found.event_weights,
+            "weights in the loss; other types are left out",
+        )
     again = settings.deduplicate(plan.roles, found)
     yield line(2, "deduplicate", again.value, again.reason)
 
@@ -215,15 +244,22 @@ def _min_value(plan: Plan, column: Profile) -> Iterator[str]:
 def _split(plan: Plan) -> Iterator[str]:
     yield line(1, "split")
     if plan.session.value:
-        yield line(2, "method", "random", "or time: the newest interactions evaluate"
-                   if plan.signals.timestamp else "")  # fmt: skip
+        yield line(
+            2,
+            "method",
+            "random",
+            "or time: the newest interactions evaluate"
+            if plan.signals.timestamp
+            else "",
+        )
         yield line(2, "by", "query", "whole sessions are held out")
     elif plan.signals.timestamp:
         yield line(2, "method", "random", "or time: the newest interactions evaluate")
     else:
         yield line(2, "method", "random", "time needs a timestamp")
-    yield line(2, "fractions", {"train": 0.8, "eval": 0.2},
-               "add valid: 0.05 to stop early")  # fmt: skip
+    yield line(
+        2, "fractions", {"train": 0.8, "eval": 0.2}, "add valid: 0.05 to stop early"
+    )
 
 
 def _queries(plan: Plan, folder: str) -> Iterator[str]:
@@ -237,7 +273,7 @@ def _queries(plan: Plan, folder: str) -> Iterator[str]:
             yield remark(0, f"{feature.name}: left out, {feature.reason}")
         return
     yield line(0, "queries", comment="what is known of queries, joined to the log")
-    yield _source(query.table, folder)
+    yield from _source(query.table, folder)
     yield line(1, "query_id", query.key, "the same ids as in the log")
     yield from _features(
         plan.query_features, query.table.sample.left_out, "requests may carry them"
@@ -250,19 +286,22 @@ def _candidates(plan: Plan, folder: str) -> Iterator[str]:
     candidate, title = plan.roles.candidate, plan.signals.title
     if plan.catalogue_is_log:
         yield line(0, "candidates", comment="the catalogue, taken from the log itself")
-        yield _source(plan.roles.log, folder)
+        yield from _source(plan.roles.log, folder)
         yield line(1, "candidate_id", candidate.column)
         again = Setting("keep_one", "a candidate has many rows in the log")
         left_out = {}
     elif candidate.table:
         yield line(0, "candidates", comment="the catalogue")
-        yield _source(candidate.table, folder)
+        yield from _source(candidate.table, folder)
         yield line(1, "candidate_id", candidate.key, "the same ids as in the log")
         again = settings.duplicates(plan.roles, "candidate")
         left_out = candidate.table.sample.left_out
     else:
-        yield remark(0, "candidates: no catalogue was given, so that it is what was "
-                     "interacted with")  # fmt: skip
+        yield remark(
+            0,
+            "candidates: no catalogue was given, so that it is what was "
+            "interacted with",
+        )
         return
     if title:
         yield line(1, "title", title, "shown for a candidate")

@@ -304,11 +304,9 @@ def test_an_id_that_no_request_can_name_is_told(tmp_path, capsys):
     path = str(tmp_path / "own.yaml")
     log = write_csv(tmp_path / "log.csv", rows)
     assert main(["init", log, "-o", path, "--yes"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"shortlist init: {path}, line ")
-    assert line.endswith(
-        "a request can't name a feature 'User ID'; rename the column with letters, "
-        "digits and '_', a letter first"
+    assert capsys.readouterr().err == (
+        f"shortlist init: {log}: a request can't name the column 'User ID'; rename it "
+        "in the file with letters, digits and '_', a letter first\n"
     )
     assert not os.path.exists(path)
 
