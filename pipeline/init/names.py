@@ -49,7 +49,7 @@ OUTCOME = frozenset(
 )
 TITLE = ("title", "name", "headline", "label", "description", "desc", "text")
 _ID = frozenset(
-    "id ids key uuid guid uid iid sid pid no nr number code hash sku asin isbn".split()
+    "id key uuid guid uid iid sid pid no nr number code hash sku asin isbn".split()
 )
 
 
@@ -72,7 +72,9 @@ def tokens(name: str) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    if word in _EVERY or not word.endswith("s"):
+    if word == "ids":
+        return "id"
+    if word in _EVERY or len(word) <= 3 or not word.endswith("s"):
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.init import names
 from pipeline.init.profile import Profile, determines
-from pipeline.init.questions import Asker, Guess
+from pipeline.init.questions import Asker, Guess, Undecided
 from pipeline.init.tables import Join, Table, find_join
 from serving.errors import UserError
 
@@ -178,9 +178,12 @@ def _role(
     if side:
         return guess
     problem = f"whether {path} is about users or about items can't be told"
+    flags = f"--queries {path} or --candidates {path}"
+    if not asker.is_interactive:
+        raise Undecided(f"{problem}; give {flags}")
     chosen = asker.choose(
         f"What is {path}?",
-        f"--queries {path} or --candidates {path}; it is one of",
+        flags,
         Guess("candidates", "", tuple(open_roles), problem),
     )
     assert chosen is not None
@@ -337,8 +340,10 @@ def _form_score(column: Profile) -> float:
 
 _SURE = 0.3
 """Least lead of a column over the next one."""
+_CLEAR = 0.4
+"""The same where no name says anything."""
 _WORTH = 1.4
-"""Least score: a name that says it, or one that ends in id, and some values."""
+"""Score of a column with a name that says it, or that ends in id, and some values."""
 
 
 def _guess_id(
@@ -357,10 +362,9 @@ def _guess_id(
     ranked = _without_coarser(ranked, [score(column) for column in ranked])
     listed = tuple(column.name for column in ranked)
     best = ranked[0]
+    lead = score(best) - score(ranked[1]) if ranked[1:] else math.inf
     problem = None
-    if score(best) < _WORTH and ranked[1:]:
-        problem = f"which column of {log.path} {says} can't be told from its names"
-    elif ranked[1:] and score(best) - score(ranked[1]) < _SURE:
+    if lead < (_SURE if score(best) >= _WORTH else _CLEAR):
         problem = (
             f"{best.name} and {ranked[1].name} of {log.path} may both be what {says}"
         )

@@ -15,6 +15,7 @@ from serving.errors import UserError
 
 _HEAD = struct.Struct("<QI")
 _CRC_BYTES = 4
+_MOST_BYTES = 1 << 30
 _POLYNOMIAL = 0x82F63B78
 """Of CRC-32C, reversed."""
 _ENDINGS = (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")
@@ -74,7 +75,12 @@ def _read_file(path: str, rows: int) -> tuple[list[dict[str, list[Any]]], float]
                 head = stream.read(_HEAD.size)
                 if not head:
                     return examples, 1.0
-                record = stream.read(_HEAD.unpack(head)[0])
+                length, crc = _HEAD.unpack(head)
+                if length > _MOST_BYTES or (
+                    not examples and crc != _masked_crc(head[:8])
+                ):
+                    raise EOFError("no record starts here")
+                record = stream.read(length)
                 stream.read(_CRC_BYTES)
                 examples.append(_parse(record))
             packed = getattr(stream, "fileobj", None) or stream
