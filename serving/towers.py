@@ -17,9 +17,14 @@ class Towers(tf.Module):
         super().__init__()
         self.model = tf.saved_model.load(path)
         # Not attributes: a tf.Module would wrap the specs as something to save.
-        self._specs = lambda name: self.model.signatures[
-            name
-        ].structured_input_signature[1]
+        self._specs = lambda name: {
+            # TensorFlow calls a loaded signature's inputs by their names in small
+            # letters, and a signature traced over such specs takes them for the names.
+            feature: tf.TensorSpec(spec.shape, spec.dtype, feature)
+            for feature, spec in self.model.signatures[name]
+            .structured_input_signature[1]
+            .items()
+        }
 
     @property
     def query_features(self) -> dict[str, tf.TensorSpec]:

@@ -35,6 +35,7 @@ from serving.servable import (
     is_member,
     keep_best,
 )
+from serving.towers import Towers
 from tests.unit.conftest import (
     CANDIDATES,
     DEFAULT_K,
@@ -852,3 +853,29 @@ def test_a_saved_model_does_not_need_the_folder_it_was_built_in(build):
     assets = pathlib.Path(build("scann").path, "assets")
     assert "candidate_ids.txt" in os.listdir(assets)
     assert not os.path.exists(build("scann").servable._folder)
+
+
+def test_capital_letters_in_the_names_of_features_survive(tmp_path):
+    module = tf.Module()
+
+    def embed(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        lengths = tf.strings.length(features["userId"])
+        return {"embedding": tf.cast(lengths, tf.float32)[:, tf.newaxis]}
+
+    specs = [{"userId": tf.TensorSpec([None], tf.string, "userId")}]
+    module.embed_query = tf.function(embed, input_signature=specs)
+    signatures = {"embed_query": module.embed_query}
+    tf.saved_model.save(module, str(tmp_path / "towers"), signatures)
+    towers = Towers(str(tmp_path / "towers"))
+    # Traced anew over the specs of the loaded towers, as a servable does.
+    again = tf.Module()
+    again.towers = towers
+    traced = tf.function(
+        lambda features: {"embedding": towers.embed_query(features)},
+        input_signature=[dict(towers.query_features)],
+    )
+    tf.saved_model.save(again, str(tmp_path / "servable"), {"embed_query": traced})
+    loaded = tf.saved_model.load(str(tmp_path / "servable")).signatures["embed_query"]
+    assert set(loaded.structured_input_signature[1]) == {"userId"}
+    answer = loaded(userId=tf.constant(["abc"]))["embedding"]
+    assert answer.numpy().tolist() == [[3.0]]
