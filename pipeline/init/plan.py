@@ -66,10 +66,11 @@ def make(tables: dict[str, Table], options: Options, asker: Asker) -> Plan:
     roles = assign(tables, options, asker)
     found = signals.find(roles, options, asker)
     roles, found = _with_names(roles, found)
+    session = settings.is_session(roles, found)
+    _refuse_names(roles, session)
     catalogue_is_log = roles.candidate.table is None and (
         found.title is not None or "candidate" in found.belonging.values()
     )
-    _refuse_names(roles, settings.is_session(roles, found))
     log, query, candidate = roles.log, roles.query, roles.candidate
     log_features = _told_apart(
         [
@@ -82,27 +83,39 @@ def make(tables: dict[str, Table], options: Options, asker: Asker) -> Plan:
     query_features = [
         later.checked(log, query, feature) for feature in _table_features(query)
     ]
-    if catalogue_is_log:
-        catalogue = log.one_row_each(candidate.column)
-        candidate_features = [
-            guess(catalogue, name)
-            for name, side in found.belonging.items()
-            if side == "candidate" and name != found.timestamp
-        ]
-    else:
-        candidate_features = _table_features(candidate)
-    read = [f.name for f in log_features if f.is_declared and f.type]
-    parts = [found.timestamp, found.value and found.value.column, found.event]
-    read += [query.column, candidate.column, *(part for part in parts if part)]
     return Plan(
         roles,
         found,
-        settings.is_session(roles, found),
+        session,
         log_features,
-        _told_apart(query_features, read),
-        _told_apart(candidate_features, [candidate.key or candidate.column]),
+        _told_apart(query_features, _read_of_log(roles, found, log_features)),
+        _told_apart(
+            _candidate_features(roles, found)
+            if catalogue_is_log
+            else _table_features(candidate),
+            [candidate.key or candidate.column],
+        ),
         catalogue_is_log,
     )
+
+
+def _read_of_log(roles: Roles, found: Signals, features: list[Feature]) -> list[str]:
+    """Returns the names of the log's columns that the config declares."""
+    value = found.value.column if found.value else None
+    parts = [found.timestamp, value, found.event]
+    ids = [roles.query.column, roles.candidate.column]
+    declared = [f.name for f in features if f.is_declared and f.type]
+    return [*ids, *declared, *(part for part in parts if part)]
+
+
+def _candidate_features(roles: Roles, found: Signals) -> list[Feature]:
+    """Reads what the log says of candidates, a row each."""
+    catalogue = roles.log.one_row_each(roles.candidate.column)
+    return [
+        guess(catalogue, name)
+        for name, side in found.belonging.items()
+        if side == "candidate" and name != found.timestamp
+    ]
 
 
 def _refuse_names(roles: Roles, session: Setting) -> None:

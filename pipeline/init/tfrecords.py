@@ -118,16 +118,16 @@ def _example_class() -> Any:
     """
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
-        name="shortlist/example.proto", package="shortlist", syntax="proto3"
+        name="example.proto", package="shortlist", syntax="proto3"
     )
 
     def add(name: str, *fields: tuple[str, int, Any, bool]) -> Any:
         declared = file.message_type.add(name=name)
-        for number, (label, place, kind, repeated) in enumerate(fields):
+        for label, number, kind, repeated in fields:
             is_message = isinstance(kind, str)
             declared.field.add(
                 name=label,
-                number=place or number + 1,
+                number=number,
                 type=field.TYPE_MESSAGE if is_message else kind,
                 type_name=f".shortlist.{kind}" if is_message else None,
                 label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
@@ -144,12 +144,12 @@ def _example_class() -> Any:
         ("int64_list", 3, "Int64List", False),
     )
     feature.oneof_decl.add(name="kind")
-    for one in feature.field:
-        one.oneof_index = 0
+    for kind in feature.field:
+        kind.oneof_index = 0
     add("Entry", ("key", 1, field.TYPE_STRING, False), ("value", 2, "Feature", False))
     add("Features", ("feature", 1, "Entry", True))
     add("Example", ("features", 1, "Features", False))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    found = pool.FindMessageTypeByName("shortlist.Example")
-    return message_factory.MessageFactory(pool).GetPrototype(found)
+    example = pool.FindMessageTypeByName("shortlist.Example")
+    return message_factory.MessageFactory(pool).GetPrototype(example)
