@@ -115,7 +115,8 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Tells whether values of an Arrow type are lists."""
     return any(
         test(kind)
         for test in (
@@ -180,7 +181,7 @@ def first_unreadable(values: Sequence[Any], read: Callable[[Any], object]) -> in
 
 def _singles(array: pa.Array, column: Column) -> pa.Array:
     """Returns a column whose rows may be lists of one value as these values."""
-    if not _is_list(array.type):
+    if not is_list(array.type):
         return array
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(
         zero_copy_only=False
@@ -221,7 +222,7 @@ def _convert_text(array: pa.Array, column: Column) -> pa.Array:
 
 
 def _convert_texts(array: pa.Array, column: Column) -> pa.Array:
-    if not _is_list(array.type):
+    if not is_list(array.type):
         texts = _as_text(array, column.name)
         if column.separator is None:
             return _one_each(texts.cast(pa.large_binary()))
@@ -404,7 +405,7 @@ def _read_time(text: str, column: Column) -> int:
 def _convert_vector(array: pa.Array, column: Column) -> pa.Array:
     if _is_text(array.type):
         array = _parse_vectors(array, column)
-    if not _is_list(array.type):
+    if not is_list(array.type):
         raise BadValue(
             0,
             column.name,

@@ -19,11 +19,6 @@ CANDIDATE_INDEX = "candidate_index"
 Values = Mapping[str, tf.Tensor | tf.RaggedTensor]
 """Preprocessed features by name: [rows], [rows, width] or ragged [rows, None]."""
 
-NUMBER_WIDTH = 2
-"""A number: its scaled value, and 1 where it is missing."""
-TIMESTAMP_WIDTH = 8
-"""A timestamp: scaled, 1 where missing, and points on three circles."""
-
 
 def vocabulary_name(feature: str) -> str:
     """Returns the name of a feature's vocabulary file, for any name of a feature."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.columns import Column, Kind
-from components.conversion import BadValue, convert
+from components.conversion import BadValue, convert, is_list
 
 MISSING = frozenset(["", "na", "n/a", "nan", "null", "none", "\\n"])
 """Texts that mean no value where a number or a time is read, in lower case."""
@@ -159,7 +159,7 @@ def fits(array: pa.Array, column: Column) -> bool:
 
 def profile(name: str, array: pa.Array) -> Profile:
     """Profiles a column."""
-    if _is_list(array.type):
+    if is_list(array.type):
         return _profile_list(name, array)
     texts = _as_texts(name, array)
     encoded = texts.dictionary_encode()
@@ -167,17 +167,6 @@ def profile(name: str, array: pa.Array) -> Profile:
     values = tuple(encoded.dictionary.to_pylist())
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     return Profile(name, array, codes, values, counts)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_list,
-            pa.types.is_large_list,
-            pa.types.is_fixed_size_list,
-        )
-    )
 
 
 def _as_texts(name: str, array: pa.Array) -> pa.Array:
