@@ -5,6 +5,7 @@
 from typing import Any
 
 from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -16,6 +17,7 @@ from tfx.utils import path_utils
 from components.shift_validator.executor import CHECKED_PROPERTY, SOURCE_PROPERTY
 from serving import manifest
 
+MODEL_KEY = "model"
 CANDIDATE_KEY = "candidate"
 CURRENT_KEY = "current"
 EARLIER_KEY = "earlier"
@@ -74,6 +76,74 @@ def _comparable_part(model: types.Artifact) -> Any:
     config = content["config"]
     parts = ("interactions", "queries", "candidates")
     return content.get("format"), *(config.get(part) for part in parts)
+
+
+class LatestBlessedTowersStrategy(LatestBlessedModelStrategy):
+    """Finds the towers in the latest blessed servable, to begin a training with.
+
+    Only of a model of the same source and split: another one may have been trained on
+    what now evaluates.
+    """
+
+    def __init__(self, interactions: dict[str, Any]):
+        """Remembers which data is wanted, the `interactions` part of a manifest."""
+        self._wanted = _trained_on(interactions)
+
+    def resolve_artifacts(
+        self,
+        store: metadata_store.MetadataStore,
+        input_dict: dict[str, list[types.Artifact]],
+    ) -> dict[str, list[types.Artifact]]:
+        """Resolves the towers.
+
+        Args:
+            store: ML Metadata's store.
+            input_dict: The two keys of the standard strategy.
+
+        Returns:
+            The same keys with the towers and the blessing, or empty.
+        """
+        if not all(input_dict.values()) or MODEL_KEY not in input_dict:
+            return {key: [] for key in input_dict}  # nothing was blessed yet
+        models = input_dict[MODEL_KEY]
+        comparable = [model for model in models if self._is_comparable(model)]
+        resolved = super().resolve_artifacts(
+            store, {**input_dict, MODEL_KEY: comparable}
+        )
+        if not resolved or not resolved[MODEL_KEY]:
+            return {key: [] for key in input_dict}
+        (servable,) = resolved[MODEL_KEY]
+        used = _inputs_of(store, servable)
+        towers = [model for model in models if model.id in used]
+        return {**resolved, MODEL_KEY: towers[:1]}
+
+    def _is_comparable(self, model: types.Artifact) -> bool:
+        """Tells whether a model is a servable of the wanted data."""
+        path = path_utils.serving_model_dir(model.uri)
+        if not manifest.exists(path):
+            return False  # the towers
+        config = manifest.read(path)["config"]
+        return _trained_on(config["interactions"]) == self._wanted
+
+
+def _inputs_of(store: metadata_store.MetadataStore, made: types.Artifact) -> set[int]:
+    """Returns the ids of the artifacts that one was made of."""
+    makers = [
+        event.execution_id
+        for event in store.get_events_by_artifact_ids([made.id])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    ]
+    return {
+        event.artifact_id
+        for event in store.get_events_by_execution_ids(makers)
+        if event.type == metadata_store_pb2.Event.INPUT
+    }
+
+
+def _trained_on(interactions: dict[str, Any]) -> dict[str, Any]:
+    """Returns what decides which interactions are in which split."""
+    keys = ("source", "split", "query_id", "candidate_id", "timestamp")
+    return {key: interactions.get(key) for key in keys}
 
 
 class EarlierSpanStrategy(resolver.ResolverStrategy):

@@ -38,7 +38,11 @@ from components.index_evaluator.component import IndexEvaluator
 from components.interaction_preparer.component import InteractionPreparer
 from components.interaction_preparer.preparation import Preparation
 from components.pusher.component import AtomicPusher
-from components.resolver import EarlierSpanStrategy, LatestOtherBlessedModelStrategy
+from components.resolver import (
+    EarlierSpanStrategy,
+    LatestBlessedTowersStrategy,
+    LatestOtherBlessedModelStrategy,
+)
 from components.scann_indexer.component import ScannIndexer
 from components.schema_gen.component import DeclaredSchemaGen
 from components.shift_validator.component import ShiftValidator, comparable
@@ -398,6 +402,7 @@ class _Nodes:
                 candidates=candidate_side.outputs["transformed_examples"],
                 candidate_transform_graph=candidate_side.outputs["transform_graph"],
                 has_valid_split=self._has_valid_split(),
+                base_model=self._base_model(),
                 custom_config={
                     **ids,
                     "catalogue_id": catalogue_id,
@@ -424,6 +429,18 @@ class _Nodes:
             )
         )
         return trainer.outputs["model"], embedder.outputs["embeddings"]
+
+    def _base_model(self) -> types.BaseChannel | None:
+        """Finds the towers that a warm start begins with."""
+        if not self._config.training.warm_start:
+            return None
+        resolver = Resolver(
+            strategy_class=LatestBlessedTowersStrategy,
+            config={"interactions": _identity(self._config)[INTERACTIONS]},
+            model=types.Channel(type=standard_artifacts.Model),
+            model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        )
+        return self._add(resolver, "WarmStart").outputs["model"]
 
     def _servable(
         self,

@@ -957,6 +957,67 @@ CASES = [
         "name: shop\ntraining: {early_stopping_patience: 3}",
     ),
     bad(
+        "optimizer that is none",
+        "shop.yaml, line 2: training.optimizer: input should be 'auto', 'adam', "
+        "'lazy_adam', 'adamw', 'adagrad', 'adafactor', 'ftrl', 'lion', 'rmsprop' or "
+        "'sgd', got 'adamax'",
+        "name: shop",
+        "name: shop\ntraining: {optimizer: adamax}",
+    ),
+    bad(
+        "adamw without a decay",
+        "shop.yaml, line 2: training: optimizer: adamw needs a weight_decay, e.g. "
+        "0.004; without one it is adam",
+        "name: shop",
+        "name: shop\ntraining: {optimizer: adamw}",
+    ),
+    bad(
+        "schedule that is none",
+        "shop.yaml, line 2: training.schedule: input should be 'constant' or "
+        "'cosine', got 'linear'",
+        "name: shop",
+        "name: shop\ntraining: {schedule: linear}",
+    ),
+    bad(
+        "warm-up in steps",
+        "shop.yaml, line 2: training.warmup: input should be less than 1, got 500",
+        "name: shop",
+        "name: shop\ntraining: {warmup: 500}",
+    ),
+    bad(
+        "gradients clipped to nothing",
+        "shop.yaml, line 2: training.gradient_clip_norm: input should be greater "
+        "than 0, got 0",
+        "name: shop",
+        "name: shop\ntraining: {gradient_clip_norm: 0}",
+    ),
+    bad(
+        "average that never moves",
+        "shop.yaml, line 2: training.ema: input should be less than 1, got 1",
+        "name: shop",
+        "name: shop\ntraining: {ema: 1}",
+    ),
+    bad(
+        "decay of more than all",
+        "shop.yaml, line 2: training.weight_decay: input should be less than 1, got 4",
+        "name: shop",
+        "name: shop\ntraining: {weight_decay: 4}",
+    ),
+    bad(
+        "distribution that is none",
+        "shop.yaml, line 2: training.distribution: input should be 'none', "
+        "'mirrored' or 'multi_worker', got 'tpu'",
+        "name: shop",
+        "name: shop\ntraining: {distribution: tpu}",
+    ),
+    bad(
+        "precision that is none",
+        "shop.yaml, line 2: training.mixed_precision: input should be 'none', "
+        "'bfloat16' or 'float16', got 'int8'",
+        "name: shop",
+        "name: shop\ntraining: {mixed_precision: int8}",
+    ),
+    bad(
         "batches of one interaction",
         "shop.yaml, line 2: training.batch_size: input should be greater than or "
         "equal to 2, got 1",

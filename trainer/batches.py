@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.distribution import Share
 from trainer.features import CANDIDATE_INDEX, Values
 
 QUERY = "query"
 WEIGHT = "weight"
 
 _SHUFFLED_IN_MEMORY = 1_000_000
-"""Interactions up to which tf.data's own shuffle orders them. It holds a tensor, 200
-bytes, for each; with ten million, memory grew by a gigabyte in every epoch."""
+"""Interactions up to which their order is drawn at once, 16 bytes for each."""
+_WHOLE = Share()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,59 +53,73 @@ class Interactions:
 
 
 def training_batches(
-    interactions: Interactions, batch_size: int, seed: int
+    interactions: Interactions,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    share: Share = _WHOLE,
 ) -> tf.data.Dataset:
-    """Makes one epoch of shuffled batches, in another order each epoch.
+    """Makes shuffled batches without end, epoch after epoch.
 
-    The last, smaller batch is kept.
+    Each epoch has an order of its own, which depends on nothing but the seed and its
+    number, and keeps its last, smaller batch.
 
     Args:
       interactions: The training split.
       batch_size: Rows a batch.
       seed: Seeds the order.
+      first_epoch: Number of the epoch to begin with.
+      share: The parts of each batch that are wanted; an element is then a part.
 
     Returns:
       A dataset of `query`, features by name, `candidate_index`, int64 [batch], and
       `weight`, float32 [batch], if interactions have one.
     """
-    count = len(interactions)
     columns: dict[str, Any] = {
         QUERY: dict(interactions.query),
         CANDIDATE_INDEX: tf.constant(interactions.candidate),
     }
     if interactions.weight is not None:
         columns[WEIGHT] = tf.constant(interactions.weight)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        seeds = tf.stack([tf.constant(seed, tf.int64), number])
+        return _positions(len(interactions), batch_size, seeds)
+
+    batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch)
+    if share.parts > 1:
+        batches = batches.flat_map(lambda rows: _parts(rows, share))
     return (
-        _positions(count, batch_size, seed)
-        .map(
+        batches.map(
             lambda rows: tf.nest.map_structure(
                 lambda column: tf.gather(column, rows), columns
             )
         )
         .prefetch(tf.data.AUTOTUNE)
+        # Else replicas would ask each other in every step whether there is more.
+        .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     )
 
 
-def _positions(count: int, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Yields the positions 0 to count - 1 in batches, in another order each epoch."""
-    rows = tf.data.Dataset.range(count)
+def _positions(count: int, batch_size: int, seeds: tf.Tensor) -> tf.data.Dataset:
+    """Yields the positions 0 to count - 1 in batches, in the order of two seeds."""
     if count <= _SHUFFLED_IN_MEMORY:
-        return rows.shuffle(count, seed, reshuffle_each_iteration=True).batch(
-            batch_size
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seeds
         )
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
     last = tf.constant(count - 1, tf.int64)
-
-    def epoch(drawn: tf.Tensor) -> tf.data.Dataset:
-        # A permutation that computes where each position goes, and so needs no memory.
-        return rows.batch(batch_size).map(
-            lambda batch: tf.random.experimental.index_shuffle(batch, drawn, last)
-        )
-
+    # A permutation that computes where each position goes, and so needs no memory.
     return (
-        tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-        .batch(2, drop_remainder=True)
-        .take(1)
-        .flat_map(epoch)
-        # Keras must know it to run several steps in one call.
-        .apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+        tf.data.Dataset.range(count)
+        .batch(batch_size)
+        .map(lambda rows: tf.random.experimental.index_shuffle(rows, seeds, last))
+    )
+
+
+def _parts(rows: tf.Tensor, share: Share) -> tf.data.Dataset:
+    """Yields our parts of a batch, which differ by one row at most."""
+    size = tf.size(rows, tf.int64)
+    return tf.data.Dataset.range(share.first, share.first + share.count).map(
+        lambda part: rows[part * size // share.parts : (part + 1) * size // share.parts]
     )

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recipe: what the two towers look like and how they are fitted."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -11,6 +11,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
 
@@ -44,20 +45,72 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    optimizer: Literal["adam", "adagrad"] = "adam"
-    """Keras optimizer."""
+    optimizer: Literal[
+        "auto",
+        "adam",
+        "lazy_adam",
+        "adamw",
+        "adagrad",
+        "adafactor",
+        "ftrl",
+        "lion",
+        "rmsprop",
+        "sgd",
+    ] = "auto"
+    """Keras optimizer; auto: adam for small tables, lazy_adam for large ones. Only
+    adagrad, lazy_adam and sgd leave alone the rows of a table that a step does not
+    touch; the others cost time in proportion to the size of the tables."""
     learning_rate: PositiveFloat = 0.005
-    """Its learning rate."""
+    """Its learning rate, the highest one where a schedule changes it."""
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of each weight, times the learning rate, that a step takes off, apart from
+    the gradient (decoupled: adam with it is adamw). It touches every row of a table."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Of the learning rate after the warm-up: as it is, or down to 0 along half a
+    cosine at the end of the last of `epochs`."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of all steps in which the learning rate rises from 0."""
+    gradient_clip_norm: PositiveFloat | None = None
+    """Longest gradient of all weights together, longer ones are scaled down to it;
+    null: as they come. The loss is a sum over the batch, and so is the gradient."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Momentum of an exponential moving average of the weights, which is what is
+    validated and exported, e.g. 0.999 for about the last 1,000 steps; 0: the weights
+    themselves. It touches every row of a table in each step."""
     batch_size: int = Field(default=512, ge=2)
-    """Interactions a step; the others in it are the softmax's negatives."""
+    """Interactions a step, of all workers together; the others in it are the softmax's
+    negatives."""
     epochs: PositiveInt = 16
     """Passes over the training split, at most."""
     early_stopping_patience: NonNegativeInt = 0
     """Epochs without a better top-10 accuracy on the valid split before stopping and
     going back to the best; 0: never stop early. Needs a valid split."""
     steps_per_execution: PositiveInt = 50
-    """Steps run in one call into TensorFlow; more is faster, less shows more."""
+    """Steps run in one call into TensorFlow; more is faster, less shows more. One step
+    where training is distributed."""
     checkpoint: bool = True
-    """Keep each epoch's weights beside the TensorBoard logs."""
+    """Write after each epoch what a run with the same data and config needs to go on
+    after a kill; deleted when the training is done."""
+    warm_start: bool = False
+    """Begin with the weights of the last blessed model of this source and split:
+    embeddings by id or value, other layers where name and shape agree. Each run then
+    builds on the one before, so that even an unchanged run trains anew."""
+    distribution: Literal["none", "mirrored", "multi_worker"] = "none"
+    """tf.distribute's strategy: one device, all GPUs of a machine, or several machines
+    on each of which TF_CONFIG names all. The loss is that of the whole batch on one
+    device: every worker's candidates are negatives for all."""
+    mixed_precision: Literal["none", "bfloat16", "float16"] = "none"
+    """What the hidden layers compute in; weights, embeddings, scores and loss are
+    float32 all the same. For GPUs with wide `model.hidden_layers`: on a CPU it is
+    slower, and without hidden layers it changes nothing."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds initial weights and shuffling."""
+
+    @model_validator(mode="after")
+    def _adamw_decays(self) -> "TrainingConfig":
+        if self.optimizer == "adamw" and not self.weight_decay:
+            raise ValueError(
+                "optimizer: adamw needs a weight_decay, e.g. 0.004; without one it is "
+                "adam"
+            )
+        return self

@@ -1,9 +1,8 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fits the towers: optimizer, seeds, checkpoints, early stopping, TensorBoard."""
+"""Fits the towers: batches, early stopping, checkpoints, TensorBoard, progress."""
 
 import logging
-import os
 import time
 
 import numpy as np
@@ -13,22 +12,16 @@ import serving.process
 from serving.errors import UserError
 from serving.evaluation import metrics
 from trainer.batches import Interactions, training_batches
+from trainer.checkpoints import Checkpoints, Stopping, TrainingState
 from trainer.config import TrainingConfig
+from trainer.distribution import Share, distributed, is_chief
 from trainer.model import TwoTowerModel
+from trainer.optimizers import make_optimizer
 
 VALID_ACCURACY = "valid_top_10_accuracy"
 _K = 10
 
 _log = logging.getLogger(__name__)
-
-
-def make_optimizer(config: TrainingConfig) -> tf.keras.optimizers.Optimizer:
-    """Returns the Keras optimizer that a recipe names."""
-    optimizers = {
-        "adam": tf.keras.optimizers.Adam,
-        "adagrad": tf.keras.optimizers.Adagrad,
-    }
-    return optimizers[config.optimizer](config.learning_rate)
 
 
 class ValidAccuracy(tf.keras.callbacks.Callback):
@@ -54,6 +47,26 @@ class ValidAccuracy(tf.keras.callbacks.Callback):
             logs[VALID_ACCURACY] = metrics.top_k_accuracy(ranks, [_K])[_K]
 
 
+class Averages(tf.keras.callbacks.Callback):
+    """Puts the moving averages in the place of the weights while an epoch is judged.
+
+    `begin` comes before the callbacks that read the weights, `end` after them.
+    """
+
+    def __init__(self) -> None:
+        """Makes the callback that ends it."""
+        super().__init__()
+        self._weights: list[np.ndarray] = []
+        self.end = tf.keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self.model.set_weights(self._weights)
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Swaps them in."""
+        self._weights = self.model.get_weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+
 class Progress(tf.keras.callbacks.Callback):
     """Redraws one line with epoch, loss and speed on a terminal."""
 
@@ -61,6 +74,7 @@ class Progress(tf.keras.callbacks.Callback):
         """Remembers the size of the work."""
         super().__init__()
         self._epochs, self._interactions = epochs, interactions
+        self._seen = 0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Starts the clock and the bar."""
@@ -82,8 +96,10 @@ class Progress(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Shows the epoch that ended."""
         elapsed = time.perf_counter() - self._started
-        speed = self._interactions * (epoch + 1) / elapsed
-        note = f"loss {logs['loss']:.1f}, {speed:,.0f} interactions/s" if logs else ""
+        # The first epochs may be those of a killed run.
+        self._seen += self._interactions
+        speed = self._seen / elapsed
+        note = f"loss {logs['loss']:.3f}, {speed:,.0f} interactions/s" if logs else ""
         self._bar.update(self._task, completed=epoch + 1, note=note)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
@@ -92,28 +108,23 @@ class Progress(tf.keras.callbacks.Callback):
 
 
 def _callbacks(
-    config: TrainingConfig, train: Interactions, valid: Interactions | None, folder: str
+    config: TrainingConfig,
+    train: Interactions,
+    valid: Interactions | None,
+    stopping: Stopping | None,
+    folder: str | None,
 ) -> list[tf.keras.callbacks.Callback]:
-    """Returns the callbacks of a training, in the order in which they must run."""
+    """Returns what reads an epoch's weights, in the order in which it must run."""
     callbacks: list[tf.keras.callbacks.Callback] = []
     if valid is not None:
         callbacks.append(ValidAccuracy(valid))  # before those that read its figure
-    callbacks.append(tf.keras.callbacks.TensorBoard(folder, write_graph=False))
-    if config.checkpoint:
-        callbacks.append(
-            tf.keras.callbacks.ModelCheckpoint(
-                os.path.join(folder, "checkpoints", "weights"), save_weights_only=True
-            )
-        )
-    if config.early_stopping_patience:
-        callbacks.append(
-            tf.keras.callbacks.EarlyStopping(
-                VALID_ACCURACY,
-                patience=config.early_stopping_patience,
-                mode="max",
-                restore_best_weights=True,
-            )
-        )
+    if folder:
+        callbacks.append(tf.keras.callbacks.TensorBoard(folder, write_graph=False))
+    if stopping:
+        callbacks.append(stopping)
+    if config.ema and callbacks:
+        averages = Averages()
+        callbacks = [averages, *callbacks, averages.end]
     if serving.process.is_terminal():
         callbacks.append(Progress(config.epochs, len(train)))
     return callbacks
@@ -125,15 +136,17 @@ def fit(
     train: Interactions,
     valid: Interactions | None,
     folder: str,
+    checkpoints: str | None = None,
 ) -> dict[str, list[float]]:
-    """Trains a model in place.
+    """Trains a model in place, from where a killed training has left it.
 
     Args:
-      model: The model, not yet built.
+      model: The model, made in the scope of a strategy that is still entered.
       config: How to train it.
       train: The training split.
       valid: The split that early stopping watches, or None.
-      folder: Where TensorBoard logs and checkpoints go.
+      folder: Where TensorBoard logs go.
+      checkpoints: Where checkpoints of this very training are and go to; None: none.
 
     Returns:
       The history: a list with one value an epoch for each logged figure.
@@ -147,18 +160,28 @@ def fit(
             "training.early_stopping_patience needs a split to watch; give "
             "interactions.split.fractions a share for 'valid' or set it to 0"
         )
+    stopping = _stopping(config)
     steps = -(-len(train) // config.batch_size)
-    model.compile(
-        optimizer=make_optimizer(config),
-        steps_per_execution=min(config.steps_per_execution, steps),
+    _compile(model, config, train, steps)
+    state = TrainingState(stopping)
+    chief = is_chief(tf.distribute.get_strategy())
+    keeper = Checkpoints(
+        model, state, checkpoints if config.checkpoint else None, kept=chief
     )
+    begun = len(state.epochs)
+    if begun:
+        _log.info("training goes on after epoch %d of %d", begun, config.epochs)
+    readers = _callbacks(config, train, valid, stopping, folder if chief else None)
     started = time.perf_counter()
-    history = model.fit(
-        training_batches(train, config.batch_size, config.seed),
+    model.fit(
+        _batches(config, train, begun),
+        initial_epoch=config.epochs if state.is_stopped else begun,
         epochs=config.epochs,
-        callbacks=_callbacks(config, train, valid, folder),
+        steps_per_epoch=steps,
+        callbacks=[*readers, keeper],
         verbose=0,
-    ).history
+    )
+    history = state.history
     if not np.isfinite(history["loss"]).all():
         raise UserError(
             "the training loss is not a number; lower training.learning_rate "
@@ -168,6 +191,45 @@ def fit(
     epochs = len(history["loss"])
     _log.info(
         "%d epochs in %.1f s, %.0f interactions/s",
-        epochs, elapsed, epochs * len(train) / elapsed,
+        epochs, elapsed, (epochs - begun) * len(train) / elapsed,
     )  # fmt: skip
     return history
+
+
+def _stopping(config: TrainingConfig) -> Stopping | None:
+    """Returns the early stopping of a config, if it asks for any."""
+    patience = config.early_stopping_patience
+    if not patience:
+        return None
+    return Stopping(
+        VALID_ACCURACY, patience=patience, mode="max", restore_best_weights=True
+    )
+
+
+def _compile(
+    model: TwoTowerModel, config: TrainingConfig, train: Interactions, steps: int
+) -> None:
+    """Gives a model its weights and an optimizer with its own."""
+    model.build_towers(train.query)
+    weights = model.trainable_variables
+    optimizer = make_optimizer(config, steps * config.epochs, weights)
+    optimizer.build(weights)
+    together = min(config.steps_per_execution, steps)
+    if tf.distribute.has_strategy():
+        # In a loop, TensorFlow gathers batches of one size only, and several workers
+        # can't gather at all.
+        together = 1
+    model.compile(optimizer, steps_per_execution=together)
+
+
+def _batches(
+    config: TrainingConfig, train: Interactions, first_epoch: int
+) -> tf.data.Dataset:
+    """Returns the batches of this process from an epoch on."""
+
+    def of_share(share: Share) -> tf.data.Dataset:
+        return training_batches(
+            train, config.batch_size, config.seed, first_epoch, share
+        )
+
+    return distributed(of_share, tf.distribute.get_strategy())

@@ -12,9 +12,11 @@ import tensorflow_recommenders as tfrs
 
 from trainer.batches import QUERY, WEIGHT
 from trainer.config import ModelConfig
+from trainer.distribution import own_first
 from trainer.feature_config import Features
 from trainer.features import CANDIDATE_INDEX, Values
 from trainer.towers import CandidateTower, QueryTower, SharedHistory
+from trainer.train_step import SummedLossModel
 
 _EMBED_BATCH = 65_536
 
@@ -46,7 +48,7 @@ class Catalogue:
         }
 
 
-class TwoTowerModel(tfrs.Model):
+class TwoTowerModel(SummedLossModel):
     """Two towers trained with a sampled softmax over the batch's candidates."""
 
     def __init__(
@@ -56,6 +58,7 @@ class TwoTowerModel(tfrs.Model):
         query_sizes: Mapping[str, int],
         catalogue: Catalogue,
         candidate_sizes: Mapping[str, int],
+        precision: str = "float32",
     ):
         """Builds the towers.
 
@@ -65,10 +68,11 @@ class TwoTowerModel(tfrs.Model):
           query_sizes: Of its vocabularies, by feature.
           catalogue: The candidates.
           candidate_sizes: Of their vocabularies, by feature.
+          precision: Keras's dtype policy of the hidden layers, e.g. mixed_bfloat16.
         """
         super().__init__()
         self.candidate_tower = CandidateTower(
-            catalogue.features, candidate_sizes, config, "candidate_tower"
+            catalogue.features, candidate_sizes, config, "candidate_tower", precision
         )
         own = self.candidate_tower.encoders.get(catalogue.candidate_id)
         self.query_tower = QueryTower(
@@ -78,6 +82,7 @@ class TwoTowerModel(tfrs.Model):
             "query_tower",
             # A candidate is the same in a history and in an answer.
             SharedHistory(own) if own is not None else None,
+            precision,
         )
         self.task = tfrs.tasks.Retrieval(
             temperature=config.temperature,
@@ -88,6 +93,15 @@ class TwoTowerModel(tfrs.Model):
         self._catalogue = lambda: catalogue
         share = catalogue.counts / max(int(catalogue.counts.sum()), 1)
         self._sampling_probability = tf.constant(share, tf.float32)
+
+    def build_towers(self, queries: Values) -> None:
+        """Makes all weights.
+
+        Args:
+          queries: Preprocessed features of some queries, by name.
+        """
+        self.query_tower({name: values[:1] for name, values in queries.items()})
+        self.candidate_tower(self._catalogue().gather(tf.constant([0], tf.int64)))
 
     def embed_catalogue(self) -> np.ndarray:
         """Embeds every candidate, float32 [candidates, dimensions]."""
@@ -123,13 +137,14 @@ class TwoTowerModel(tfrs.Model):
         Returns:
           float32 scalar.
         """
-        candidates = features[CANDIDATE_INDEX]
+        own = features[CANDIDATE_INDEX]
+        candidates = own_first(own)
         probability = None
         if self._config.logq_correction:
             probability = tf.gather(self._sampling_probability, candidates)
         return self.task(
             self.query_tower(features[QUERY]),
-            self.candidate_tower(self._catalogue().gather(candidates)),
+            own_first(self.candidate_tower(self._catalogue().gather(own))),
             sample_weight=features.get(WEIGHT),
             candidate_sampling_probability=probability,
             candidate_ids=candidates,

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run_fn: TFX's Trainer calls it with where data lie and where the model goes."""
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -9,11 +13,28 @@ import tensorflow_transform as tft
 
 from trainer import data
 from trainer.batches import Interactions
+from trainer.checkpoints import digest
 from trainer.config import ModelConfig, TrainingConfig
+from trainer.distribution import is_chief, make_strategy
 from trainer.export import Side, TwoTowers
 from trainer.feature_config import load_features
+from trainer.features import CANDIDATE_VOCABULARY
 from trainer.fit import fit
 from trainer.model import TwoTowerModel
+from trainer.warm_start import (
+    CANDIDATE_TOWER,
+    QUERY_TOWER,
+    save_vocabularies,
+    vocabulary_files,
+    warm_start,
+)
+
+CHECKPOINT_DIR = "checkpoint_dir"
+_PRECISIONS = {
+    "none": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
 
 
 class FnArgs(Protocol):
@@ -22,6 +43,7 @@ class FnArgs(Protocol):
     train_files: list[str]
     eval_files: list[str]
     transform_graph_path: str
+    base_model: str | None
     serving_model_dir: str
     model_run_dir: str
     custom_config: dict[str, Any]
@@ -34,13 +56,15 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: `train_files` and the custom config's `valid_files` (may be empty) are
         transformed interactions, its `candidate_files` transformed candidates;
         `transform_graph_path` and its `candidate_transform_graph` the two transform
-        graphs. The custom config also holds `query_id`, `candidate_id` (in the
-        interactions), `catalogue_id` (in the candidates), `weight` (a feature of the
-        interactions, or None), `query_features`, `candidate_features`, `model` and
-        `training`, as their modules read them.
+        graphs; `base_model` earlier towers to begin with, or None. The custom config
+        also holds `query_id`, `candidate_id` (in the interactions), `catalogue_id` (in
+        the candidates), `weight` (a feature of the interactions, or None),
+        `query_features`, `candidate_features`, `model` and `training`, as their modules
+        read them, and `checkpoint_dir`, a folder that outlives a killed run, or None.
     """
     config = fn_args.custom_config
     training = TrainingConfig(**config["training"])
+    strategy = make_strategy(training.distribution)  # before all else of TensorFlow
     tf.keras.utils.set_random_seed(training.seed)
     query_graph = tft.TFTransformOutput(fn_args.transform_graph_path)
     candidate_graph = tft.TFTransformOutput(config["candidate_transform_graph"])
@@ -70,17 +94,53 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     others = {n: f for n, f in candidate_features.items() if n != catalogue_id}
     sizes = data.vocabulary_sizes(candidate_graph, others, candidates)
-    model = TwoTowerModel(
-        ModelConfig(**config["model"]),
-        query_features,
-        data.vocabulary_sizes(query_graph, query_features, candidates),
-        catalogue,
-        {**sizes, catalogue_id: candidates.size},
-    )
-    fit(model, training, train, valid, fn_args.model_run_dir)
+    every = candidate_graph.vocabulary_file_by_name(CANDIDATE_VOCABULARY)
+    vocabularies = {
+        QUERY_TOWER: vocabulary_files(query_graph, query_features, every),
+        CANDIDATE_TOWER: vocabulary_files(
+            candidate_graph, candidate_features, every, catalogue_id
+        ),
+    }
+    with strategy.scope():
+        model = TwoTowerModel(
+            ModelConfig(**config["model"]),
+            query_features,
+            data.vocabulary_sizes(query_graph, query_features, candidates),
+            catalogue,
+            {**sizes, catalogue_id: candidates.size},
+            _PRECISIONS[training.mixed_precision],
+        )
+        if fn_args.base_model:
+            model.build_towers(train.query)
+            warm_start(model, vocabularies, fn_args.base_model)
+        fit(model, training, train, valid, fn_args.model_run_dir, _checkpoints(fn_args))
     towers = TwoTowers(
         Side(model.query_tower, query_graph, query_features, config["query_id"]),
         Side(model.candidate_tower, candidate_graph, candidate_features, catalogue_id),
         candidates,
     )
-    towers.save(fn_args.serving_model_dir)
+    with _kept_by_chief(fn_args.serving_model_dir, strategy) as path:
+        towers.save(path)
+        save_vocabularies(path, vocabularies)
+
+
+def _checkpoints(fn_args: FnArgs) -> str | None:
+    """Returns the folder for checkpoints of a training of just these inputs."""
+    config = dict(fn_args.custom_config)
+    folder = config.pop(CHECKPOINT_DIR, None)
+    if not folder:
+        return None
+    inputs = [
+        config, fn_args.train_files, fn_args.transform_graph_path, fn_args.base_model
+    ]  # fmt: skip
+    return os.path.join(folder, digest(inputs))
+
+
+@contextlib.contextmanager
+def _kept_by_chief(path: str, strategy: tf.distribute.Strategy) -> Iterator[str]:
+    """Yields where to save: saving takes all workers, but one of them only keeps it."""
+    if is_chief(strategy):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as nowhere:
+        yield nowhere

@@ -87,6 +87,7 @@ class Tower(tf.keras.layers.Layer):
         config: ModelConfig,
         name: str,
         history: tf.keras.layers.Layer | None = None,
+        precision: str = "float32",
     ):
         """Makes the encoders.
 
@@ -96,6 +97,7 @@ class Tower(tf.keras.layers.Layer):
           config: The recipe.
           name: Of the layer.
           history: Encodes the history features; None: a table of their own.
+          precision: Keras's dtype policy of the hidden layers, e.g. mixed_bfloat16.
         """
         super().__init__(name=name)
         self._config = config
@@ -114,7 +116,9 @@ class Tower(tf.keras.layers.Layer):
         )
         widths = [*config.hidden_layers, config.embedding_dim]
         self.hidden = [
-            tf.keras.layers.Dense(width, "relu" if at < len(widths) - 1 else None)
+            tf.keras.layers.Dense(
+                width, "relu" if at < len(widths) - 1 else None, dtype=precision
+            )
             for at, width in enumerate(widths)
             if config.hidden_layers
         ]
@@ -124,6 +128,7 @@ class Tower(tf.keras.layers.Layer):
         total = tf.add_n([encode(values[n]) for n, encode in self.encoders.items()])
         for layer in self.hidden:
             total = layer(total)
+        total = tf.cast(total, tf.float32)  # for lengths, scores and the export
         if self._config.normalize:
             total = tf.math.l2_normalize(total, axis=1)
         return total
@@ -176,9 +181,10 @@ class CandidateTower(Tower):
         sizes: Mapping[str, int],
         config: ModelConfig,
         name: str,
+        precision: str = "float32",
     ):
         """Makes the encoders, and as many of width 1 for biases."""
-        super().__init__(features, sizes, config, name)
+        super().__init__(features, sizes, config, name, precision=precision)
         if config.candidate_bias:
             zeros = tf.keras.initializers.Zeros
             self.biases = _encoders(features, sizes, 1, zeros, zeros)

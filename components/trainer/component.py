@@ -38,8 +38,7 @@ class TwoTowerTrainer(Trainer):
 
     Component `outputs` contains:
      - `model`: Channel of type `standard_artifacts.Model`: the towers.
-     - `model_run`: Channel of type `standard_artifacts.ModelRun`: TensorBoard logs and
-       checkpoints.
+     - `model_run`: Channel of type `standard_artifacts.ModelRun`: TensorBoard logs.
     """
 
     SPEC_CLASS = TwoTowerTrainerSpec
@@ -53,6 +52,7 @@ class TwoTowerTrainer(Trainer):
         candidate_transform_graph: types.BaseChannel,
         custom_config: dict[str, Any],
         has_valid_split: bool = False,
+        base_model: types.BaseChannel | None = None,
     ) -> None:
         """Constructs a TwoTowerTrainer component.
 
@@ -64,12 +64,14 @@ class TwoTowerTrainer(Trainer):
             custom_config: What `trainer.run.run_fn` reads, and a fingerprint of its
                 code: an edit must not be answered from the cache.
             has_valid_split: Whether the examples have a split to stop early by.
+            base_model: Towers to begin with, `standard_artifacts.Model`.
         """
         spec = TwoTowerTrainerSpec(
             examples=examples,
             transform_graph=transform_graph,
             candidates=candidates,
             candidate_transform_graph=candidate_transform_graph,
+            base_model=base_model,
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(
                 splits=["valid" if has_valid_split else "train"]

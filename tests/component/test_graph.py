@@ -104,6 +104,17 @@ def test_each_node_follows_those_that_it_should():
     assert built.enable_cache
 
 
+def test_a_warm_start_looks_for_the_last_blessed_model():
+    built = build("training.warm_start=true")
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    with_it = {"Trainer": UPSTREAM["Trainer"] | {"WarmStart"}, "WarmStart": set()}
+    assert found == {**UPSTREAM, **with_it}
+    order = [node.id for node in built.components]
+    assert order.index("WarmStart") < order.index("Trainer")
+
+
 @pytest.mark.parametrize("name", ["movielens-100k", "tutorial"])
 def test_building_touches_nothing(name, tmp_path):
     root = tmp_path / "runs"

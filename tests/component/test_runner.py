@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 import tensorflow as tf
+from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.component.experimental.annotations import (
     InputArtifact,
@@ -26,7 +27,10 @@ from tfx.orchestration import metadata, pipeline
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components.resolver import LatestOtherBlessedModelStrategy
+from components.resolver import (
+    LatestBlessedTowersStrategy,
+    LatestOtherBlessedModelStrategy,
+)
 from pipeline.layout import Layout, exclusive
 from pipeline.progress import Progress
 from pipeline.runners import local
@@ -383,3 +387,83 @@ def test_a_manifest_is_told_apart_by_content_not_by_its_file(new_model, bless):
     content = json.loads(path.read_text())
     path.write_text(json.dumps({"measured": {}, **content}, indent=7))
     assert resolve(candidate, [old, candidate], [bless(old)]) == old.id
+
+
+# What a training begins with.
+
+
+@pytest.fixture
+def lineage():
+    """ML Metadata with servables and the towers that they were made of."""
+    config = metadata_store_pb2.ConnectionConfig()
+    config.fake_database.SetInParent()
+    store = metadata_store.MetadataStore(config)
+    model = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
+    indexer = store.put_execution_type(
+        metadata_store_pb2.ExecutionType(name="ScannIndexer")
+    )
+
+    def record(*pairs: tuple[Any, Any]) -> metadata_store.MetadataStore:
+        """Has each servable be made of its towers; both must be numbered in order."""
+        for artifact in sorted((one for pair in pairs for one in pair), key=_id):
+            put = metadata_store_pb2.Artifact(type_id=model, uri=artifact.uri)
+            assert store.put_artifacts([put]) == [artifact.id]
+        for towers, servable in pairs:
+            execution = metadata_store_pb2.Execution(type_id=indexer)
+            (made_by,) = store.put_executions([execution])
+            for artifact, kind in (
+                (towers, metadata_store_pb2.Event.INPUT),
+                (servable, metadata_store_pb2.Event.OUTPUT),
+            ):
+                event = metadata_store_pb2.Event(
+                    artifact_id=artifact.id, execution_id=made_by, type=kind
+                )
+                store.put_events([event])
+        return store
+
+    return record
+
+
+def _id(artifact: Any) -> int:
+    return artifact.id
+
+
+def resolve_towers(store, models, blessings, wanted=DATA) -> int | None:
+    """Id of the towers to begin with, None where there are none."""
+    resolved = LatestBlessedTowersStrategy(wanted["interactions"]).resolve_artifacts(
+        store, {"model": models, "model_blessing": blessings}
+    )
+    assert set(resolved) == {"model", "model_blessing"}
+    found = resolved["model"]
+    assert len(found) == len(resolved["model_blessing"]) <= 1
+    return found[0].id if found else None
+
+
+def test_a_warm_start_begins_with_the_towers_of_the_latest_blessed_model(
+    new_model, bless, lineage
+):
+    pairs = [(new_model(None), new_model()) for _ in range(3)]
+    store, models = lineage(*pairs), [one for pair in pairs for one in pair]
+    (_, first), (towers, second), (_, third) = pairs
+    verdicts = [bless(second), bless(first), bless(third, False)]
+    assert resolve_towers(store, models, verdicts) == towers.id
+
+
+def test_a_warm_start_never_begins_with_a_model_of_another_split(
+    new_model, bless, lineage
+):
+    # It may have been trained on what now evaluates.
+    other = {**DATA, "interactions": {"split": "b"}}
+    pairs = [(new_model(None), new_model()), (new_model(None), new_model(other))]
+    store, models = lineage(*pairs), [one for pair in pairs for one in pair]
+    verdicts = [bless(servable) for _, servable in pairs]
+    assert resolve_towers(store, models, verdicts) == pairs[0][0].id
+    assert resolve_towers(store, models, verdicts, other) == pairs[1][0].id
+
+
+def test_a_first_run_has_nothing_to_begin_with(new_model, bless, lineage):
+    pair = (new_model(None), new_model())
+    store = lineage(pair)
+    assert resolve_towers(store, [], []) is None
+    assert resolve_towers(store, list(pair), []) is None
+    assert resolve_towers(store, list(pair), [bless(pair[1], False)]) is None

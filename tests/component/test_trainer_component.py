@@ -5,7 +5,9 @@
 import collections
 import dataclasses
 import functools
+import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils
 
+from components.trainer import executor
 from serving.build import build_servable
 from serving.errors import UserError
 from serving.index_config import IndexConfig
@@ -96,7 +101,9 @@ class Transformed:
         )
 
 
-def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
+def run_transform(
+    folder: pathlib.Path, shape: str, train: Rows, movies: Iterable[str] = MOVIES
+) -> Transformed:
     splits = {"train": train, "valid": VALID, "orphans": [("1", ORPHAN), TRAIN[0]]}
     return Transformed(
         transform(
@@ -127,7 +134,7 @@ def run_transform(folder: pathlib.Path, shape: str, train: Rows) -> Transformed:
             {
                 "train": [
                     {"movie_id": movie, "movie_title": f"Title of {movie}"}
-                    for movie in MOVIES
+                    for movie in movies
                 ]
             },
             schema_of(["movie_id", "movie_title"], shape),
@@ -320,6 +327,7 @@ class Arguments:
     train_files: list[str]
     eval_files: list[str]
     transform_graph_path: str
+    base_model: str | None
     serving_model_dir: str
     model_run_dir: str
     custom_config: dict[str, Any]
@@ -329,6 +337,9 @@ def train(
     transformed: Transformed,
     folder: pathlib.Path,
     valid: bool = False,
+    base_model: str | None = None,
+    checkpoint_dir: pathlib.Path | None = None,
+    model: dict[str, Any] | None = None,
     **training: Any,
 ) -> str:
     """Runs the run_fn and returns where the towers are."""
@@ -337,6 +348,7 @@ def train(
         train_files=[transformed.interactions["train"]],
         eval_files=[],
         transform_graph_path=transformed.interactions["graph"],
+        base_model=base_model,
         serving_model_dir=str(folder / "Format-Serving"),
         model_run_dir=str(folder / "run"),
         custom_config={
@@ -348,8 +360,9 @@ def train(
             "candidate_files": [transformed.candidates["train"]],
             "candidate_transform_graph": transformed.candidates["graph"],
             "valid_files": [transformed.interactions["valid"]] if valid else [],
-            "model": {"embedding_dim": 4},
+            "model": model or {"embedding_dim": 4},
             "training": options,
+            "checkpoint_dir": str(checkpoint_dir) if checkpoint_dir else None,
         },
     )
     run_fn(arguments)
@@ -376,10 +389,9 @@ def test_run_fn_learns_who_likes_what(trained):
         assert set(found // 4) == {user % 2}, USERS[user]
 
 
-def test_run_fn_leaves_logs_and_weights(trained):
+def test_run_fn_leaves_logs(trained):
     folder, _ = trained
     assert list((folder / "run").rglob("events.out.tfevents.*"))
-    assert list((folder / "run" / "checkpoints").glob("weights*"))
 
 
 def test_the_same_seed_trains_the_same_towers(trained, transformed, tmp_path):
@@ -387,6 +399,188 @@ def test_the_same_seed_trains_the_same_towers(trained, transformed, tmp_path):
     np.testing.assert_allclose(again, scores(trained[1]), atol=1e-4)
     other = scores(train(transformed, tmp_path / "other", seed=7, epochs=1))
     assert np.abs(other - again).max() > 0.01
+
+
+def test_a_warm_start_finds_vectors_by_id(trained, transformed, tmp_path):
+    # One user and one movie are gone, others new, and all have other positions.
+    renamed = {USERS[5]: "new user", MOVIES[7]: "aaa new"}
+    rows = [
+        (renamed.get(user, user), renamed.get(movie, movie))
+        for user, movie in TRAIN
+        for _ in range(1 + USERS.index(user))
+    ]
+    movies = [renamed.get(movie, movie) for movie in MOVIES]
+    later = run_transform(tmp_path / "later", "[1]", rows, movies)
+    for graph in ("query_graph", "candidate_graph"):
+        name = QUERY_IDS if graph == "query_graph" else "candidate_ids"
+        before = vocabulary(getattr(transformed, graph), name)
+        after = vocabulary(getattr(later, graph), name)
+        assert len({*before} & {*after}) == len(before) - 1
+        assert sum(a == b for a, b in zip(before, after, strict=True)) < len(before) / 2
+    still = {"epochs": 1, "learning_rate": 1e-12}
+    warm = Towers(train(later, tmp_path / "warm", base_model=trained[1], **still))
+    cold, base = Towers(train(later, tmp_path / "cold", **still)), Towers(trained[1])
+    kept, new = tf.constant(USERS[:5]), tf.constant(["new user"])
+
+    def embedded(towers: Towers, users: tf.Tensor) -> np.ndarray:
+        return towers.embed_query({"user_id": users}).numpy()
+
+    np.testing.assert_allclose(embedded(warm, kept), embedded(base, kept), atol=1e-6)
+    assert np.abs(embedded(cold, kept) - embedded(base, kept)).max() > 0.1
+    np.testing.assert_allclose(embedded(warm, new), embedded(cold, new), atol=1e-6)
+    ids = tf.constant([movie for movie in MOVIES if movie not in renamed])
+    # With their biases, a table of its own.
+    ours = warm.embed_candidate({"movie_id": ids}).numpy()
+    theirs = base.embed_candidate({"movie_id": ids}).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert np.abs(theirs[:, -1]).max() > 0.1
+
+
+def test_a_warm_start_learns_faster(trained, transformed, tmp_path):
+    def losses(folder: str, base_model: str | None) -> list[float]:
+        path = tmp_path / folder
+        train(transformed, path, base_model=base_model, epochs=3)
+        return logged_losses(path / "run")
+
+    cold, warm = losses("cold", None), losses("warm", trained[1])
+    assert warm[0] < cold[-1]
+
+
+def logged_losses(folder: pathlib.Path) -> list[float]:
+    """The loss of each epoch, from TensorBoard's logs."""
+    (file,) = folder.rglob("events.out.tfevents.*")
+    return [
+        float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+        if value.tag == "epoch_loss"
+    ]
+
+
+def test_a_warm_start_from_wider_towers_begins_afresh(trained, transformed, tmp_path):
+    wider = {"embedding_dim": 8}
+    path = train(transformed, tmp_path, base_model=trained[1], epochs=1, model=wider)
+    assert np.isfinite(scores(path)).all()
+
+
+def test_the_vocabulary_of_towers_is_beside_them(trained, transformed):
+    folder = pathlib.Path(trained[1], "assets.extra", "vocabularies")
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*/*")} == {
+        f"query_tower/{QUERY_IDS}",
+        f"candidate_tower/{vocabulary_name('movie_id')}",
+    }
+
+
+# Checkpoints
+
+
+def test_a_training_that_stopped_goes_on_only_with_the_same_inputs(
+    transformed, tmp_path, caplog
+):
+    caplog.set_level("INFO", "trainer")
+
+    def said(**training: Any) -> str:
+        caplog.clear()
+        options = {"epochs": 3, "checkpoint_dir": tmp_path / "kept", **training}
+        train(transformed, tmp_path / "out", **options)
+        return caplog.text
+
+    assert "goes on" not in said()
+    # As if it had been killed before the towers were written.
+    assert "training goes on after epoch 3 of 3" in said()
+    assert "goes on" not in said(epochs=4)
+    assert "goes on" not in said(seed=7)
+    assert "goes on" not in said(valid=True)
+    assert len(list((tmp_path / "kept").iterdir())) == 4
+
+
+def test_a_killed_execution_is_taken_up_by_the_next_and_leaves_nothing(
+    transformed, tmp_path
+):
+    def execute(execution: int) -> standard_artifacts.Model:
+        return run_executor(transformed, tmp_path / "Trainer", execution)
+
+    state = tmp_path / "Trainer" / ".system" / "stateful_working_dir"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TwoTowers, "save", fail)
+        with pytest.raises(RuntimeError, match="as if killed"):
+            execute(1)
+    (kept,) = (state / "checkpoints").iterdir()
+    assert (kept / "ckpt-2.index").exists()
+    before = (kept / "ckpt-2.index").stat().st_mtime_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TwoTowers, "save", fail)
+        with pytest.raises(RuntimeError, match="as if killed"):
+            execute(2)
+    assert (kept / "ckpt-2.index").stat().st_mtime_ns == before, "it trained again"
+    model = execute(3)
+    assert not (state / "checkpoints").exists()
+    assert scores(path_utils.serving_model_dir(model.uri)).shape[0] == len(USERS)
+
+
+def fail(*_: Any) -> None:
+    raise RuntimeError("as if killed")
+
+
+def run_executor(
+    transformed: Transformed, node: pathlib.Path, execution: int
+) -> standard_artifacts.Model:
+    """Runs TwoTowerTrainer's executor as TFX does, each time into new folders."""
+    inputs = {
+        "examples": examples_of(transformed.interactions),
+        "transform_graph": graph_of(transformed.interactions),
+        "candidates": examples_of(transformed.candidates),
+        "candidate_transform_graph": graph_of(transformed.candidates),
+    }
+    outputs = {
+        "model": standard_artifacts.Model(),
+        "model_run": standard_artifacts.ModelRun(),
+    }
+    for name, artifact in outputs.items():
+        artifact.uri = str(node / name / str(execution))
+    context = executor.Executor.Context(
+        stateful_working_dir=str(
+            node / ".system" / "stateful_working_dir" / f"uuid-{execution}"
+        )
+    )
+    custom_config = {
+        **IDS,
+        "catalogue_id": "movie_id",
+        "weight": None,
+        "query_features": dump_features(USER),
+        "candidate_features": dump_features(MOVIE),
+        "has_valid_split": False,
+        "model": {"embedding_dim": 4},
+        "training": {"epochs": 2},
+    }
+    executor.Executor(context).Do(
+        {name: [artifact] for name, artifact in inputs.items()},
+        {name: [artifact] for name, artifact in outputs.items()},
+        {
+            "run_fn": "trainer.run.run_fn",
+            "train_args": '{"splits": ["train"]}',
+            "eval_args": '{"splits": ["train"]}',
+            "custom_config": json.dumps(custom_config),
+        },
+    )
+    return outputs["model"]
+
+
+def examples_of(source: dict[str, str]) -> standard_artifacts.Examples:
+    """Transformed rows as TFX has them, a folder a split."""
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(pathlib.Path(source["train"]).parents[1])
+    artifact.split_names = artifact_utils.encode_split_names(["train"])
+    split = pathlib.Path(artifact.uri, "Split-train")
+    if not split.exists():
+        split.symlink_to("train", target_is_directory=True)
+    return artifact
+
+
+def graph_of(source: dict[str, str]) -> standard_artifacts.TransformGraph:
+    artifact = standard_artifacts.TransformGraph()
+    artifact.uri = source["graph"]
+    return artifact
 
 
 def test_early_stopping_watches_the_valid_split(transformed, tmp_path):

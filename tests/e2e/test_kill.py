@@ -185,6 +185,7 @@ def test_nothing_half_written_is_taken_for_whole(variant, left_behind, recovered
     trainer = variant.folder / "artifacts" / "Trainer"
     assert not list(trainer.glob(f"*/{killed.id}"))
     assert not list(trainer.glob(f".system/*/{killed.id}"))
+    assert not list(trainer.glob("**/ckpt*")), "checkpoints are deleted at the end"
     finished = {
         os.path.normpath(artifact.uri)
         for one in variant.executions()

@@ -432,8 +432,8 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
             "model.initializer: input should be 'normal' or 'uniform', got 'zeros'",
         ),
         (
-            "training.optimizer=sgd",
-            "training.optimizer: input should be 'adam' or 'adagrad', got 'sgd'",
+            "training.schedule=linear",
+            "training.schedule: input should be 'constant' or 'cosine', got 'linear'",
         ),
         (
             "training.epochs=1.5",

@@ -8,39 +8,26 @@ import tensorflow as tf
 
 import trainer.batches
 from serving.errors import UserError
+from tests.unit.training import (
+    CANDIDATES,
+    ITEM,
+    QUERIES,
+    USER,
+    contrary,
+    interactions,
+    items,
+    model,
+    train,
+    user_of,
+    users,
+)
 from trainer.batches import QUERY, Interactions, training_batches
-from trainer.config import ModelConfig, TrainingConfig
-from trainer.feature_config import load_features
+from trainer.config import ModelConfig
+from trainer.distribution import Share
 from trainer.features import CANDIDATE_INDEX
-from trainer.fit import VALID_ACCURACY, fit, make_optimizer
-from trainer.model import Catalogue, TwoTowerModel
+from trainer.fit import VALID_ACCURACY
+from trainer.model import TwoTowerModel
 from trainer.towers import CandidateTower, QueryTower
-
-QUERIES, CANDIDATES = 30, 20
-USER, ITEM = load_features({"user": "id"}), load_features({"item": "id"})
-
-
-def interactions(seed: int = 0, rows: int = 400) -> Interactions:
-    """Users of two kinds, who choose among two halves of the catalogue."""
-    rng = np.random.default_rng(seed)
-    query = rng.integers(0, QUERIES, rows)
-    half = CANDIDATES // 2
-    candidate = rng.integers(0, half, rows) + half * (query % 2)
-    return Interactions(users(query), candidate)
-
-
-def users(positions) -> dict[str, tf.Tensor]:
-    """Queries that are a user id alone."""
-    return {"user": tf.constant(positions, tf.int64)}
-
-
-def items(positions) -> dict[str, tf.Tensor]:
-    """Candidates that are an item id alone."""
-    return {"item": tf.constant(positions, tf.int64)}
-
-
-def user_of(data: Interactions) -> np.ndarray:
-    return data.query["user"].numpy()
 
 
 def query_tower(size: int, config: ModelConfig) -> QueryTower:
@@ -49,14 +36,6 @@ def query_tower(size: int, config: ModelConfig) -> QueryTower:
 
 def candidate_tower(size: int, config: ModelConfig) -> CandidateTower:
     return CandidateTower(ITEM, {"item": size}, config, "c")
-
-
-def model(config: ModelConfig, data: Interactions) -> TwoTowerModel:
-    counts = np.bincount(data.candidate, minlength=CANDIDATES)
-    catalogue = Catalogue("item", ITEM, {}, counts)
-    return TwoTowerModel(
-        config, USER, {"user": QUERIES}, catalogue, {"item": CANDIDATES}
-    )
 
 
 def test_normalised_towers_have_length_one_and_a_bias_column():
@@ -210,30 +189,54 @@ def rows_of(batches: tf.data.Dataset) -> list[list[list[int]]]:
     ]
 
 
+def parts_of(data: Interactions, epochs: int, **options) -> list[list[list[int]]]:
+    """The rows of the first epochs in batches of 32, 4 batches an epoch."""
+    share = options.get("share", Share())
+    batches = training_batches(data, 32, **{"seed": 1, **options})
+    return rows_of(batches.take(epochs * 4 * share.count))
+
+
 @pytest.mark.usefixtures("any_shuffle")
 def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     data = interactions(rows=100)
-    batches = rows_of(training_batches(data, 32, seed=1))
+    batches = parts_of(data, epochs=1)
     assert [len(batch) for batch in batches] == [32, 32, 32, 4]
     rows = np.stack([user_of(data), data.candidate], axis=1).tolist()
     assert sorted(sum(batches, [])) == sorted(rows)
-    assert [len(b) for b in rows_of(training_batches(data, 1000, seed=1))] == [100]
-    assert training_batches(data, 32, seed=1).cardinality() == 4
+    endless = training_batches(data, 1000, seed=1)
+    assert [len(batch) for batch in rows_of(endless.take(3))] == [100] * 3
+    assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
 
 
 @pytest.mark.usefixtures("any_shuffle")
 def test_every_epoch_has_its_own_order_and_a_seed_repeats_them():
     data = interactions(rows=100)
+    both = parts_of(data, epochs=2)
+    assert both[:4] != both[4:]
+    assert parts_of(data, epochs=2) == both
+    assert parts_of(data, epochs=1, seed=2) != both[:4]
+    # Going on after a kill: an epoch does not depend on those before it.
+    assert parts_of(data, epochs=1, first_epoch=1) == both[4:]
 
-    def epochs(seed: int) -> list[list]:
-        tf.keras.utils.set_random_seed(9)
-        batches = training_batches(data, 100, seed)
-        return [rows_of(batches)[0] for _ in range(2)]
 
-    first, second = epochs(1)
-    assert first != second
-    assert epochs(1) == [first, second]
-    assert epochs(2)[0] != first
+@pytest.mark.usefixtures("any_shuffle")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_parts_of_a_batch_are_the_batch(workers):
+    data = interactions(rows=97)  # the last batch has one row for three replicas
+    whole = parts_of(data, epochs=1)
+    shares = [Share(3, 0, 3)] if workers == 1 else [Share(3, 0, 2), Share(3, 2, 1)]
+    read = [parts_of(data, epochs=1, share=share) for share in shares]
+    for at, batch in enumerate(whole):
+        parts = sum(
+            (
+                parts[at * share.count : (at + 1) * share.count]
+                for parts, share in zip(read, shares, strict=True)
+            ),
+            [],
+        )
+        assert sum(parts, []) == batch
+        sizes = [len(part) for part in parts]
+        assert len(sizes) == 3 and max(sizes) - min(sizes) <= 1
 
 
 # Training
@@ -247,15 +250,6 @@ def accuracy_of_halves(trained: TwoTowerModel) -> float:
     return float(((best >= CANDIDATES // 2) == np.arange(QUERIES) % 2).mean())
 
 
-def train(tmp_path, valid=None, **changes):
-    tf.keras.utils.set_random_seed(changes.get("seed", 42))
-    data = interactions()
-    trained = model(ModelConfig(embedding_dim=8), data)
-    options = {"batch_size": 32, "epochs": 10, "learning_rate": 0.05, **changes}
-    history = fit(trained, TrainingConfig(**options), data, valid, str(tmp_path))
-    return trained, history
-
-
 @pytest.fixture(scope="module")
 def trained_folder(tmp_path_factory):
     """A model, its history and the folder of its logs, trained once."""
@@ -263,12 +257,19 @@ def trained_folder(tmp_path_factory):
     return *train(folder), folder
 
 
-def test_training_learns_and_leaves_logs_and_weights(trained_folder):
+def test_training_learns_and_leaves_logs(trained_folder):
     trained, history, folder = trained_folder
     assert accuracy_of_halves(trained) == 1.0
     assert len(history["loss"]) == 10 and history["loss"][-1] < history["loss"][0]
     assert list(folder.rglob("events.out.tfevents.*"))
-    assert list((folder / "checkpoints").glob("weights*"))
+
+
+def test_the_loss_of_an_epoch_is_its_mean_over_interactions(tmp_path):
+    # Nothing is learned at this rate: each batch has the loss of the initial weights.
+    trained, history = train(tmp_path, epochs=2, learning_rate=1e-12)
+    batches = training_batches(interactions(), 32, seed=42).take(13)
+    total = sum(float(trained.compute_loss(batch)) for batch in batches)
+    assert history["loss"][0] == pytest.approx(total / 400, rel=1e-5)
 
 
 @pytest.mark.usefixtures("any_shuffle")
@@ -298,10 +299,7 @@ def valid_accuracy(trained: TwoTowerModel, valid: Interactions) -> float:
 
 
 def test_early_stopping_goes_back_to_the_best(tmp_path):
-    # Users who like the other half: the more is learned, the worse it gets.
-    likes = interactions(seed=5, rows=100)
-    half = CANDIDATES // 2
-    valid = Interactions(likes.query, (likes.candidate + half) % CANDIDATES)
+    valid = contrary(seed=5)
     trained, history = train(
         tmp_path, valid, epochs=60, early_stopping_patience=3, learning_rate=0.02
     )
@@ -313,32 +311,14 @@ def test_early_stopping_goes_back_to_the_best(tmp_path):
 
 def test_a_valid_split_is_watched_without_stopping(tmp_path, capsys):
     valid = interactions(seed=5, rows=100)
-    trained, history = train(tmp_path, valid, epochs=4, checkpoint=False)
+    trained, history = train(tmp_path, valid, epochs=4)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "\x1b[" not in printed.err, "no bar: standard error is no terminal here"
-    assert not (tmp_path / "checkpoints").exists()
     assert list(tmp_path.rglob("events.out.tfevents.*"))
     assert len(history[VALID_ACCURACY]) == len(history["loss"]) == 4
     found = valid_accuracy(trained, valid)
     assert history[VALID_ACCURACY][-1] == pytest.approx(found, abs=0.011)
-
-
-def test_the_last_checkpoint_holds_the_trained_weights(trained_folder):
-    trained, _, folder = trained_folder
-    again = model(ModelConfig(embedding_dim=8), interactions())
-    everyone = users(range(QUERIES))
-    again.query_tower(everyone)
-    again.candidate_tower(items(range(CANDIDATES)))
-    saved = again.load_weights(str(folder / "checkpoints" / "weights"))
-    saved.expect_partial()  # the optimizer's state is not asked for here
-    np.testing.assert_array_equal(
-        again.query_tower(everyone), trained.query_tower(everyone)
-    )
-    positions = items(range(CANDIDATES))
-    np.testing.assert_array_equal(
-        again.candidate_tower(positions), trained.candidate_tower(positions)
-    )
 
 
 def test_a_terminal_sees_a_bar(tmp_path, monkeypatch, capsys):
@@ -349,13 +329,6 @@ def test_a_terminal_sees_a_bar(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "\x1b[" in printed.err and "interactions/s" in printed.err
-
-
-@pytest.mark.parametrize("name", ["adam", "adagrad"])
-def test_the_optimizer_is_the_one_of_the_config(name):
-    optimizer = make_optimizer(TrainingConfig(optimizer=name, learning_rate=0.25))
-    assert type(optimizer).__name__.lower() == name
-    assert float(optimizer.learning_rate) == 0.25
 
 
 def test_early_stopping_needs_a_valid_split(tmp_path):

@@ -1,0 +1,139 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several devices and several processes train what one device trains."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from serving.errors import UserError
+from serving.process import child_environment
+from tests.unit.training import train
+from trainer.distribution import is_chief, make_strategy
+
+PROGRAM = """
+import json, sys
+import numpy as np
+import serving.process
+import tensorflow as tf
+kind, folder, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+if kind == "mirrored":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, halves)
+from trainer.distribution import is_chief, make_strategy
+if kind == "mirrored":
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+else:
+    strategy = make_strategy(kind)
+assert strategy.num_replicas_in_sync == 2
+from tests.unit.training import interactions, train
+name = "chief" if is_chief(strategy) else "other"
+with strategy.scope():
+    trained, history = train(
+        folder + "/" + name, interactions(5, 50), folder + "/checkpoints", **options
+    )
+np.savez(
+    folder + "/" + name + ".npz", *trained.get_weights(), history=json.dumps(history)
+)
+"""
+# 400 interactions: batches of 57 are cut unevenly, and the last has one row.
+OPTIONS = {
+    "optimizer": "lazy_adam",
+    "epochs": 4,
+    "batch_size": 57,
+    "steps_per_execution": 5,
+    "learning_rate": 0.02,
+    "gradient_clip_norm": 20.0,
+    "weight_decay": 0.01,
+    "ema": 0.5,
+}
+
+
+def start(kind: str, folder: pathlib.Path, **variables: str) -> subprocess.Popen:
+    arguments = [sys.executable, "-c", PROGRAM, kind, str(folder), json.dumps(OPTIONS)]
+    environment = {**child_environment(), **variables}
+    return subprocess.Popen(
+        arguments, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(*processes: subprocess.Popen) -> None:
+    try:
+        for process in processes:
+            _, said = process.communicate(timeout=180)
+            assert process.returncode == 0, said
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory):
+    """The weights and the history of the same training on one device."""
+    folder = tmp_path_factory.mktemp("one")
+    from tests.unit.training import interactions
+
+    trained, history = train(folder, interactions(5, 50), **OPTIONS)
+    return trained.get_weights(), history
+
+
+def assert_same(path: pathlib.Path, on_one_device) -> None:
+    weights, history = on_one_device
+    result = np.load(path)
+    found = json.loads(result["history"].item())
+    np.testing.assert_allclose(found["loss"], history["loss"], rtol=1e-5)
+    assert len(weights) + 1 == len(result.files)
+    for at, expected in enumerate(weights):
+        np.testing.assert_allclose(result[f"arr_{at}"], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_two_devices_train_what_one_trains(tmp_path, on_one_device):
+    finish(start("mirrored", tmp_path))
+    assert_same(tmp_path / "chief.npz", on_one_device)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_two_processes_train_what_one_trains(tmp_path, on_one_device):
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    tasks = [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(2)
+    ]
+    finish(*(start("multi_worker", tmp_path, TF_CONFIG=task) for task in tasks))
+    assert_same(tmp_path / "chief.npz", on_one_device)
+    assert_same(tmp_path / "other.npz", on_one_device)
+    assert list((tmp_path / "chief").rglob("events.out.tfevents.*"))
+    assert not (tmp_path / "other").exists()
+    kept = [path.name for path in (tmp_path / "checkpoints").glob("*.index")]
+    assert kept == ["ckpt-4.index"]
+
+
+def test_none_is_one_device():
+    strategy = make_strategy("none")
+    assert strategy.num_replicas_in_sync == 1 and is_chief(strategy)
+
+
+def test_workers_must_be_named(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(UserError) as caught:
+        make_strategy("multi_worker")
+    assert str(caught.value) == (
+        "training.distribution: multi_worker needs TF_CONFIG to name the workers and "
+        "which of them this is; set it where the Trainer runs, or choose mirrored or "
+        "none"
+    )
