@@ -966,7 +966,7 @@ CASES = [
     ),
     bad(
         "adamw without a decay",
-        "shop.yaml, line 2: training: optimizer: adamw needs a weight_decay, e.g. "
+        "shop.yaml, line 2: training.optimizer: adamw needs a weight_decay, e.g. "
         "0.004; without one it is adam",
         "name: shop",
         "name: shop\ntraining: {optimizer: adamw}",

@@ -41,7 +41,8 @@ class Stopping(tf.keras.callbacks.EarlyStopping):
 
     def restore(self, found: dict[str, float], best_weights: list[np.ndarray]) -> None:
         """Takes up a state; Keras has just reset it."""
-        vars(self).update(found)
+        self.best, self.best_epoch = found["best"], found["best_epoch"]
+        self.wait = found["wait"]
         self.best_weights = best_weights or None
 
 

@@ -121,9 +121,11 @@ def own_first(values: tf.Tensor) -> tf.Tensor:
 def _placed(values: tf.Tensor, replica: tf.distribute.ReplicaContext) -> tf.Tensor:
     """Places values on the replica's device: TensorFlow gathers to where they are.
 
-    Its own gradient of a gathering fails where several workers have a device each,
-    for it leaves that open.
+    It places all that several devices of a worker do, but leaves open where a single
+    one does it, and then neither its gathering nor the gradient of that knows where to.
     """
-    devices = replica.strategy.extended.worker_devices  # those of this worker
-    with tf.device(devices[replica.replica_id_in_sync_group % len(devices)]):
+    devices = replica.strategy.extended.worker_devices
+    if len(devices) > 1:
+        return values
+    with tf.device(devices[0]):
         return tf.identity(values)
