@@ -177,6 +177,25 @@ def with_features(
     )
 
 
+def rename(batch: list[bytes], names: Mapping[str, str]) -> list[bytes]:
+    """Gives features of tf.Examples other names; one that is not there stays so.
+
+    Args:
+        batch: Serialized tf.Examples.
+        names: New names by old.
+    """
+    if not names:
+        return batch
+    try:
+        decoded = to_arrow(batch)
+    except RuntimeError:
+        raise _first_odd(batch) from None
+    renamed = [names.get(name, name) for name in decoded.schema.names]
+    return example_coder.RecordBatchToExamplesEncoder().encode(
+        pa.RecordBatch.from_arrays(decoded.columns, renamed)
+    )
+
+
 def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]:
     """Gives the declared features of tf.Examples their types.
 

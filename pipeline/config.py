@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -49,7 +50,8 @@ class _Strict(BaseModel):
 SECTIONS = ("interactions", "queries", "candidates")
 """The parts of a config that have a source."""
 
-_TAKEN_NAMES = ("k", "exclude", "self")
+TAKEN_NAMES = ("k", "exclude", "self")
+"""Names that requests have a use of their own for."""
 FEATURE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 """What the inputs of a SavedModel's signature may be called."""
 # TensorFlow renames or refuses arguments of signatures with other names.
@@ -185,6 +187,11 @@ class InteractionsConfig(_Strict):
     def all_features(self) -> Features:
         """The features of the query tower, its id first."""
         return _with_id(self.query_id, self.learn_id, self.features)
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _random_unless_said(cls, split: Any) -> Any:
+        return {"method": "random", **split} if isinstance(split, dict) else split
 
     @model_validator(mode="after")
     def _split_fits(self) -> "InteractionsConfig":
@@ -362,15 +369,15 @@ def _check_names(keys: dict[str, str]) -> None:
     """Refuses features, by the path to each, that a request can't tell by name."""
     seen: dict[str, str] = {}
     for name, key in keys.items():
-        if name in _TAKEN_NAMES:
+        if name in TAKEN_NAMES:
             raise ValueError(
-                f"{key}: requests have a use of their own for '{name}'; rename the "
-                "column"
+                f"{key}: requests have a use of their own for '{name}'; give the "
+                "column another name by source.rename"
             )
         if not FEATURE_NAME.fullmatch(name):
             raise ValueError(
-                f"{key}: a request can't name a feature '{name}'; rename the column "
-                "with letters, digits and '_', a letter first"
+                f"{key}: a request can't name a feature '{name}'; give the column a "
+                "name of letters, digits and '_', a letter first, by source.rename"
             )
         other = seen.setdefault(name.lower(), name)
         if other != name:

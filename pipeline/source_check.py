@@ -108,7 +108,7 @@ def _names(path: str, form: FileFormat) -> list[str] | None:
         if form.name == "parquet":
             import pyarrow.parquet
 
-            return pyarrow.parquet.read_schema(path).names
+            return form.renamed(pyarrow.parquet.read_schema(path).names, path)
     except UserError:
         raise
     except (OSError, EOFError, ValueError, zlib.error) as error:

@@ -569,6 +569,27 @@ CASES = [
         "{csv: orders.csv, column_names: [customer, product, at]}",
     ),
     bad(
+        "column to rename that the header lacks",
+        "shop.yaml, line 4: orders.csv has no column 'Customer' that source.rename "
+        "could rename: did you mean 'customer'?",
+        "{csv: orders.csv}",
+        "{csv: orders.csv, rename: {Customer: who}}",
+    ),
+    bad(
+        "two columns renamed to one",
+        "shop.yaml, line 4: interactions.source.rename: 'customer' and 'product' both "
+        "become 'who'; give each a name of its own",
+        "{csv: orders.csv}",
+        "{csv: orders.csv, rename: {customer: who, product: who}}",
+    ),
+    bad(
+        "column renamed to one that is there",
+        "shop.yaml, line 6: orders.csv has 2 columns of the name 'product': give each "
+        "a name of its own",
+        "{csv: orders.csv}",
+        "{csv: orders.csv, rename: {at: product}}",
+    ),
+    bad(
         "column that the header lacks",
         "shop.yaml, line 5: orders.csv has no column 'customer'; did you mean "
         "'custmer'? It has 'custmer', 'product', 'at': mend the name in the config "
@@ -803,23 +824,23 @@ CASES = [
     bad(
         "feature whose name has a blank",
         "shop.yaml, line 8: interactions.features.home country: a request can't name "
-        "a feature 'home country'; rename the column with letters, digits and '_', a "
-        "letter first",
+        "a feature 'home country'; give the column a name of letters, digits and "
+        "'_', a letter first, by source.rename",
         "  timestamp: at",
         "  timestamp: at\n  features: {'home country': category}",
     ),
     bad(
         "feature whose name has a slash",
         "shop.yaml, line 15: candidates.features.price/eur: a request can't name a "
-        "feature 'price/eur'; rename the column with letters, digits and '_', a "
-        "letter first",
+        "feature 'price/eur'; give the column a name of letters, digits and '_', a "
+        "letter first, by source.rename",
         "    price: number",
         "    price/eur: number",
     ),
     bad(
         "feature whose name requests use",
         "shop.yaml, line 8: interactions.features.k: requests have a use of their "
-        "own for 'k'; rename the column",
+        "own for 'k'; give the column another name by source.rename",
         "  timestamp: at",
         "  timestamp: at\n  features: {k: category}",
     ),
@@ -851,12 +872,6 @@ CASES = [
         "the column that holds it",
         "  timestamp: at",
         "  split: {method: time}",
-    ),
-    bad(
-        "split without a method",
-        "shop.yaml, line 7: the key 'interactions.split.method' is missing; add it",
-        "  timestamp: at",
-        "  split: {by: query}",
     ),
     bad(
         "unknown method of splitting",

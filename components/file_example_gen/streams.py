@@ -8,10 +8,11 @@ Python's own `open`.
 
 import csv
 import dataclasses
+import difflib
 import gzip
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
 from serving.errors import UserError
@@ -42,6 +43,28 @@ class FileFormat:
     """Of a CSV file."""
     column_names: tuple[str, ...] = ()
     """Of CSV files without a header."""
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Names that columns go by here, by their names in the files."""
+
+    def in_file(self, name: str) -> str:
+        """Returns the name that a column has in the files."""
+        return next((old for old, new in self.rename.items() if new == name), name)
+
+    def renamed(self, names: Sequence[str], path: str) -> list[str]:
+        """Returns the names by which the columns of a file go here.
+
+        Raises:
+            UserError: A column that is to be renamed is not there.
+        """
+        for name in self.rename:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                mend = f"did you mean {near[0]!r}?" if near else "take it out"
+                raise UserError(
+                    f"{path} has no column {name!r} that source.rename could rename: "
+                    f"{mend}"
+                )
+        return [self.rename.get(name, name) for name in names]
 
 
 class _Raw(io.RawIOBase):
@@ -152,11 +175,11 @@ def _looks(form: FileFormat, head: bytes) -> str | None:
 
 
 def csv_header(path: str, form: FileFormat, open_raw: OpenRaw) -> list[str]:
-    """Returns the names of a CSV file's columns.
+    """Returns the names by which a CSV file's columns go here.
 
     Raises:
-        UserError: The file is empty, not of its encoding or delimiter, or has a header
-            although the config names its columns.
+        UserError: The file is empty, not of its encoding or delimiter, has a header
+            although the config names its columns, or lacks a column to rename.
     """
     try:
         first = next((fields for _, fields in csv_rows(path, form, open_raw)), None)
@@ -176,7 +199,7 @@ def csv_header(path: str, form: FileFormat, open_raw: OpenRaw) -> list[str]:
                 f"{path}, line 1: one field, {first[0][:60]!r}: set source.delimiter "
                 f"to {found[0]!r}"
             )
-    return names
+    return form.renamed(names, path)
 
 
 def csv_rows(

@@ -2,8 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What names of columns and files hint at. Hints come second to what the data show."""
 
+import itertools
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from components.columns import WEIGHT_FEATURE
+from pipeline.config import FEATURE_NAME, TAKEN_NAMES
 
 USER = frozenset(
     "user customer client member visitor account person people reader viewer listener "
@@ -53,6 +58,10 @@ _ID = frozenset(
 )
 
 
+_TYPE = re.compile(r":(token|float)(_seq)?$")
+"""How RecBole's atomic files end the names of columns."""
+
+
 def tokens(name: str) -> list[str]:
     """Returns the words of a name in lower case, plurals as singulars.
 
@@ -99,6 +108,26 @@ _EVERY = (
     | LABEL
     | _ID
 )
+
+
+def usable(found: Sequence[str]) -> dict[str, str]:
+    """Returns other names for the columns that requests or the pipeline can't name."""
+    renamed: dict[str, str] = {}
+    taken = {*found, *TAKEN_NAMES, WEIGHT_FEATURE}
+    for at, name in enumerate(found, 1):
+        if FEATURE_NAME.fullmatch(name) and name not in (*TAKEN_NAMES, WEIGHT_FEATURE):
+            continue
+        letters = unicodedata.normalize("NFKD", _TYPE.sub("", name))
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", re.sub("[\u0300-\u036f]", "", letters))
+        start = plain.strip("_") or f"column_{at}"
+        start = start if start[0].isalpha() else f"column_{start}"
+        number = itertools.count(2)
+        new = start
+        while new in taken:
+            new = f"{start}_{next(number)}"
+        taken.add(new)
+        renamed[name] = new
+    return renamed
 
 
 def hints(name: str, words: Iterable[str]) -> bool:
