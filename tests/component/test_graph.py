@@ -8,6 +8,7 @@ import pathlib
 import pytest
 from tfx.dsl.compiler import compiler
 from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 import pipeline.graph
 from pipeline.config import PipelineConfig, load_config
@@ -184,6 +185,44 @@ def test_a_valid_split_is_transformed_and_watched():
         config_ = watched["Transform.interactions"]["splits_config"]
         assert config_.count("train") == 2 and config_.count("valid") == 1
         assert "eval" not in config_
+
+
+BIGQUERY = (
+    "interactions.source={bigquery: shop.sales.orders}",
+    "candidates.source={bigquery: SELECT * FROM shop.sales.products}",
+    "beam_args=[--project=shop, --temp_location=gs://bucket/tmp]",
+)
+
+
+def test_bigquery_is_tfxs_own_component_and_nothing_else_changes():
+    built = build(*BIGQUERY)
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    assert found == UPSTREAM
+    graph = compiler.Compiler().compile(built)
+    nodes = {one.pipeline_node.node_info.id: one.pipeline_node for one in graph.nodes}
+    for source, splits, table in (
+        ("interactions", ["train", "eval"], "shop.sales.orders"),
+        ("candidates", ["train"], "shop.sales.products"),
+    ):
+        node = nodes[f"ExampleGen.{source}"]
+        assert node.node_info.type.name == (
+            "tfx.extensions.google_cloud_big_query.example_gen.component."
+            "BigQueryExampleGen"
+        )
+        given = node.parameters.parameters["input_config"].field_value.string_value
+        queries = json.loads(given)["splits"]
+        assert [one["name"] for one in queries] == splits
+        assert all(table in one["pattern"] for one in queries)
+    spec = pipeline_pb2.IntermediateDeploymentConfig()
+    graph.deployment_config.Unpack(spec)
+    beam = executable_spec_pb2.BeamExecutableSpec()
+    spec.executor_specs["ExampleGen.interactions"].Unpack(beam)
+    assert beam.python_executor_spec.class_path == (
+        "tfx.extensions.google_cloud_big_query.example_gen.executor.Executor"
+    )
+    assert "--project=shop" in beam.beam_pipeline_args
 
 
 def test_without_a_schema_one_is_inferred():
