@@ -171,6 +171,7 @@ def test_a_valid_split_is_transformed_and_watched():
     for override in (
         fractions,
         "interactions.split={method: shuffle, counts: {train: 9, valid: 1, eval: 2}}",
+        "interactions.split={method: leave_last_out, valid: true}",
     ):
         watched = parameters(build(override))
         for node, key in (
@@ -184,6 +185,59 @@ def test_a_valid_split_is_transformed_and_watched():
         config_ = watched["Transform.interactions"]["splits_config"]
         assert config_.count("train") == 2 and config_.count("valid") == 1
         assert "eval" not in config_
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("{method: random, by: query}", {"keys": ["user_id"], "seed": 42}),
+        (
+            "{method: random, by: within_query, seed: 7}",
+            {
+                "method": "within_query",
+                "query": "user_id",
+                "keys": ["user_id", "movie_id", "timestamp"],
+                "seed": 7,
+            },
+        ),
+        (
+            "{method: leave_last_out}",
+            {
+                "query": "user_id",
+                "keys": ["user_id", "movie_id", "timestamp"],
+                "timestamp": "timestamp",
+                "valid": False,
+            },
+        ),
+    ],
+)
+def test_a_split_is_told_the_features_that_it_goes_by(split, expected):
+    found = parameters(build(f"interactions.split={split}"))
+    text = found["ExampleGen.interactions"]["split"]
+    told = json.loads(text[text.index('"{') + 1 : text.rindex('"')])
+    assert {**told, **expected} == told
+    assert "by" not in told
+
+
+@pytest.mark.parametrize(
+    ("split", "before"),
+    [
+        ("{method: random}", False),
+        ("{method: random, by: within_query}", False),
+        ("{method: random, by: query}", True),
+        ("{method: leave_last_out}", True),
+        ("{method: time}", True),
+    ],
+)
+def test_a_history_holds_what_came_before_where_later_ones_are_held_out(split, before):
+    found = parameters(
+        build(
+            f"interactions.split={split}",
+            "interactions.features={seen_before: {type: history}}",
+        )
+    )
+    rules = found["InteractionPreparer"]["preparation"]
+    assert f'history_of_all_splits\\": {str(before).lower()}' in rules
 
 
 def test_without_a_schema_one_is_inferred():
