@@ -443,6 +443,15 @@ class _Nodes:
             )
         )
         model = indexer.outputs["model"]
+        previous = self._add(
+            Resolver(
+                strategy_class=LatestOtherBlessedModelStrategy,
+                candidate=model,
+                model=types.Channel(type=standard_artifacts.Model),
+                model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            ),
+            "LatestBlessedModel",
+        ).outputs["model"]
         index_evaluator = self._add(
             IndexEvaluator(
                 model=model,
@@ -450,11 +459,12 @@ class _Nodes:
                 query_id=config.interactions.query_id,
                 candidate_id=config.interactions.candidate_id,
                 config=config.evaluation,
+                previous_model=previous,
                 histories=list(_preparation(config).histories),
                 fingerprint=code,
             )
         )
-        evaluator = self._evaluator(model, interactions, code)
+        evaluator = self._evaluator(model, previous, interactions, code)
         self._add(
             AtomicPusher(
                 model=model,
@@ -472,23 +482,18 @@ class _Nodes:
         )
 
     def _evaluator(
-        self, model: types.BaseChannel, interactions: types.BaseChannel, code: str
+        self,
+        model: types.BaseChannel,
+        previous: types.BaseChannel,
+        interactions: types.BaseChannel,
+        code: str,
     ) -> Evaluator:
         """Judges the servable by slice, against the latest blessed one."""
-        baseline = self._add(
-            Resolver(
-                strategy_class=LatestOtherBlessedModelStrategy,
-                candidate=model,
-                model=types.Channel(type=standard_artifacts.Model),
-                model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
-            ),
-            "LatestBlessedModel",
-        )
         return self._add(
             Evaluator(
                 examples=interactions,
                 model=model,
-                baseline_model=baseline.outputs["model"],
+                baseline_model=previous,
                 example_splits=["eval"],
                 schema=self._schemas[INTERACTIONS],
                 eval_config=make_eval_config(

@@ -49,7 +49,7 @@ UPSTREAM = {
     "Trainer": {"Transform.candidates", "Transform.interactions"},
     "CandidateEmbedder": {"ExampleCleaner", "Trainer"},
     "ScannIndexer": {"CandidateEmbedder", "Trainer"},
-    "IndexEvaluator": {"ExampleCleaner", "ScannIndexer"},
+    "IndexEvaluator": {"ExampleCleaner", "LatestBlessedModel", "ScannIndexer"},
     "LatestBlessedModel": {"ScannIndexer"},
     "Evaluator": {
         "ExampleCleaner",
