@@ -102,6 +102,7 @@ def as_table(summary: dict[str, Any], details: bool = False) -> str:
 
 
 _MODEL, _PREVIOUS = "index", "previous"
+_ORDER = ("scann", "previous", "popularity", "item_knn", "ease", "ials")
 
 
 def _systems(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -112,14 +113,21 @@ def _systems(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for name, kind in (("exact search", "exact"), (_MODEL, "scann"))
     }
     previous = {_PREVIOUS: summary["previous"]} if summary["previous"] else {}
-    return {**own, **previous, **summary["baselines"]}
+    baselines = sorted(summary["baselines"].items(), key=lambda one: _place(one[0]))
+    return {**own, **previous, **dict(baselines)}
+
+
+def _place(name: str) -> int:
+    """Returns where a system stands in the tables, as JSON sorts them by name."""
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
 def _by_name(figures: dict[str, Any]) -> dict[str, Any]:
     """Calls what is kept by system as the tables do, in their order."""
     named = {"scann": _MODEL, "previous": _PREVIOUS}
-    order = sorted(figures, key=lambda name: (name != "scann", name != "previous"))
-    return {named.get(name, name): figures[name] for name in order}
+    return {
+        named.get(name, name): figures[name] for name in sorted(figures, key=_place)
+    }
 
 
 def _accuracy(summary: dict[str, Any]) -> list[str]:

@@ -71,7 +71,8 @@ class IndexEvaluator(base_component.BaseComponent):
         Args:
             model: The servable, `standard_artifacts.Model`.
             interactions: Raw interactions, `standard_artifacts.Examples`; the split
-                eval is evaluated, all others are what a query has seen.
+                eval is evaluated, train is what the baselines are fitted to, and
+                all but eval is what a query has seen.
             query_id: Feature of the interactions that says who.
             candidate_id: Feature of the interactions that says what.
             config: What to measure, and the gates.

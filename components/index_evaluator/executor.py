@@ -30,7 +30,7 @@ CONFIG_KEY = "config"
 FINGERPRINT_KEY = "fingerprint"
 
 REPORT_FILE = "report.json"
-_EVAL_SPLIT = "eval"
+_TRAIN_SPLIT, _EVAL_SPLIT = "train", "eval"
 # What TFX's Pusher reads, and what a person sees in the folder.
 _BLESSED_PROPERTY = "blessed"
 _BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
@@ -77,7 +77,8 @@ class Executor(base_executor.BaseExecutor):
             "model": path_utils.serving_model_path(model.uri),
             "previous_model": previous[0] if previous else None,
             "eval_files": [patterns.pop(_EVAL_SPLIT)],
-            "seen_files": list(patterns.values()),
+            "train_files": [patterns.pop(_TRAIN_SPLIT)],
+            "valid_files": list(patterns.values()),
             "query_id": exec_properties[QUERY_ID_KEY],
             "candidate_id": exec_properties[CANDIDATE_ID_KEY],
             "histories": json.loads(exec_properties[HISTORIES_KEY]),

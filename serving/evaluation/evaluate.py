@@ -57,9 +57,9 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
       request: `model` (a folder), `previous_model` (that of the last blessed one, if
-        any), `seen_files` and `eval_files` (patterns of raw interactions), `query_id`,
-        `candidate_id` and `histories` (features of these), `config` (an
-        EvaluationConfig as values).
+        any), `train_files`, `valid_files` and `eval_files` (patterns of raw
+        interactions; the second may be empty), `query_id`, `candidate_id` and
+        `histories` (features of these), `config` (an EvaluationConfig as values).
 
     Returns:
       The report, JSON-able; see docs/metrics.md for what each figure means.
@@ -124,63 +124,87 @@ class _Data:
         text = tf.TensorSpec([None], tf.string)
         specs = {**model.query_features, query_id: text, candidate_id: text}
         held_out = read_table(request["eval_files"], specs)
-        seen = read_table(request["seen_files"], {query_id: text, candidate_id: text})
-        self.catalogue = catalogue = model.candidate_ids()
-        self.candidates = len(catalogue)
+        ids = {query_id: text, candidate_id: text}
+        train = read_table(request["train_files"], ids)
+        beside = (
+            read_table(request["valid_files"], ids) if request["valid_files"] else None
+        )
+        self.catalogue = model.candidate_ids()
+        self.candidates = len(self.catalogue)
         every = distinct_queries(held_out, sorted(model.query_features))
         self.distinct = len(every)
         self.queries, rows = sample(every, config.max_queries, config.seed)
         self.query = self.queries.of_row
-        self.candidate = positions(held_out.columns[candidate_id][rows], catalogue)
-        self._align_seen(held_out.columns[query_id][rows], seen, catalogue, request)
+        self.candidate = positions(held_out.columns[candidate_id][rows], self.catalogue)
+        asking = held_out.columns[query_id][rows]
+        # Interactions of one user are not independent, whatever else they ask with.
+        self.cluster = number(asking)[0]
+        self._align_seen(asking, train, beside, request)
 
     def _align_seen(
         self,
         asking: np.ndarray,
-        seen: Table,
-        catalogue: np.ndarray,
+        train: Table,
+        beside: Table | None,
         request: dict[str, Any],
     ) -> None:
-        """Builds the matrices of training interactions and of what is known to a query.
+        """Builds the matrices of what was trained on and what each query has seen.
 
-        Known are the training interactions of its id and the histories that it carries.
+        Told to baselines are the training interactions of a query's id and the
+        histories that it carries; seen are these and what validated.
         """
-        user_of_seen, users = number(seen.columns[request["query_id"]])
-        shape = (len(users), self.candidates)
-        seen_candidates = seen.columns[request["candidate_id"]]
+        query_id, candidate_id = request["query_id"], request["candidate_id"]
+        user, users = number(train.columns[query_id])
         self.train = baselines.interaction_matrix(
-            user_of_seen, positions(seen_candidates, catalogue), shape
+            user,
+            positions(train.columns[candidate_id], self.catalogue),
+            (len(users), self.candidates),
         )
+        self.seen_by = np.bincount(self.train.indices, minlength=self.candidates)
+        self.train_rows = self.seen_rows = len(train)
         first_row = np.unique(self.query, return_index=True)[1]
         self.user = positions(asking[first_row], users)
         nothing = sparse.csr_matrix((1, self.candidates), dtype=self.train.dtype)
-        known = sparse.vstack([self.train, nothing]).tocsr()
+        told = sparse.vstack([self.train, nothing]).tocsr()
         # A user without history is row -1: the empty one at the end.
-        self.known = known[np.where(self.user < 0, len(users), self.user)]
+        self.told = told[np.where(self.user < 0, len(users), self.user)]
         for name in request["histories"]:
-            self.known += self._history(name, catalogue)
-        self.seen_by = np.bincount(self.train.indices, minlength=self.candidates)
-        # Interactions of one user are not independent, whatever else they ask with.
-        self.cluster = number(asking)[0]
-        self.seen_rows = len(seen)
+            self.told += self._history(name)
+        self.known = self.told
+        if beside:
+            self.seen_rows += len(beside)
+            self.known = self.told + self._of_ids(asking[first_row], beside, request)
 
-    def _history(self, name: str, catalogue: np.ndarray) -> sparse.csr_matrix:
+    def _of_ids(
+        self, asking: np.ndarray, table: Table, request: dict[str, Any]
+    ) -> sparse.csr_matrix:
+        """Returns the interactions of the queries' ids, [queries, candidates]."""
+        numbers, ids = number(asking)
+        owner = positions(table.columns[request["query_id"]], ids)
+        candidate = positions(table.columns[request["candidate_id"]], self.catalogue)
+        matrix = baselines.interaction_matrix(
+            owner[owner >= 0], candidate[owner >= 0], (len(ids), self.candidates)
+        )
+        return matrix[numbers]
+
+    def _history(self, name: str) -> sparse.csr_matrix:
         """Returns the candidates in a history feature, [queries, candidates]."""
         ids = self.queries.features[name]
         rows, columns = np.nonzero(ids != b"")
         return baselines.interaction_matrix(
             rows,
-            positions(ids[rows, columns], catalogue),
+            positions(ids[rows, columns], self.catalogue),
             (len(self.queries), self.candidates),
         )
 
     def describe(self, config: EvaluationConfig) -> dict[str, Any]:
         """States the protocol that the figures were measured under."""
-        cold = (self.user < 0) & (np.diff(self.known.indptr) == 0)
+        cold = (self.user < 0) & (np.diff(self.told.indptr) == 0)
         return {
             "definition": "top-k accuracy by candidate id, mean over interactions",
             "masking": "seen kept; in top_k_accuracy_masked seen left out",
             "interactions": len(self.query),
+            "train_interactions": self.train_rows,
             "seen_interactions": self.seen_rows,
             "queries": len(self.queries),
             "distinct_queries": self.distinct,
@@ -358,7 +382,13 @@ class _Data:
             if self.candidates <= up_to:
                 score = fit(self.train)
                 lists[name] = {
-                    masked: baselines.rank(score, self.known, max(KS), mask_seen=masked)
+                    masked: baselines.rank(
+                        score,
+                        self.told,
+                        max(KS),
+                        mask_seen=masked,
+                        hidden=self.known if masked else None,
+                    )
                     for masked in (False, True)
                 }
         return lists

@@ -13,6 +13,7 @@ import numpy as np
 import pydantic
 import pytest
 import tensorflow as tf
+from scipy.sparse import csr_matrix
 
 from serving.errors import UserError
 from serving.evaluation import baselines, evaluate, intervals
@@ -90,8 +91,13 @@ class Case(NamedTuple):
     """What the evaluation is asked, and the interactions behind it."""
 
     request: dict[str, Any]
-    seen: Rows
+    train: Rows
+    valid: Rows
     held_out: Rows
+
+    @property
+    def seen(self) -> Rows:
+        return self.train + self.valid
 
     @property
     def users(self) -> list[str]:
@@ -117,17 +123,15 @@ def case(world: World, build, tmp_path_factory) -> Case:
     request = {
         "model": build("scann").path,
         "previous_model": build("exact").path,
-        "seen_files": [
-            write_interactions(folder / "train", train, 3),
-            write_interactions(folder / "valid", valid, 1),
-        ],
+        "train_files": [write_interactions(folder / "train", train, 3)],
+        "valid_files": [write_interactions(folder / "valid", valid, 1)],
         "eval_files": [write_interactions(folder / "eval", held_out)],
         "query_id": "user_id",
         "candidate_id": "movie_id",
         "histories": [],
         "config": {"latency_queries": 30, "gates": {"max_p99_ms": 10_000}},
     }
-    return Case(request, train + valid, held_out)
+    return Case(request, train, valid, held_out)
 
 
 def refuse(constant: str) -> None:
@@ -197,7 +201,7 @@ def index_lists(case: Case, load) -> dict[bool, dict[str, list[str]]]:
 
 
 def popularity_lists(case: Case, world: World, masked: bool) -> dict[str, list[str]]:
-    counts = collections.Counter(movie for _, movie in set(case.seen))
+    counts = collections.Counter(movie for _, movie in set(case.train))
     in_order = sorted(world.ids, key=str.encode)
     by_count = sorted(in_order, key=lambda movie: -counts[movie])
     return {
@@ -220,7 +224,7 @@ def naive_ranking(
         for user, row in zip(case.users, rows, strict=True)
     ]
     means = {name: np.mean([one[name] for one in scored]) for name in scored[0]}
-    seen = collections.Counter(movie for _, movie in set(case.seen))
+    seen = collections.Counter(movie for _, movie in set(case.train))
     held_out = [
         (case.users.index(user), place.get(movie, -1)) for user, movie in case.held_out
     ]
@@ -228,7 +232,7 @@ def naive_ranking(
         rows,
         held_out,
         [seen[movie] for movie in catalogue],
-        len({user for user, _ in case.seen}),
+        len({user for user, _ in case.train}),
         10,
     )
     return {f"{name}@10": value for name, value in {**means, **of_lists}.items()}
@@ -262,6 +266,7 @@ def test_the_protocol_is_counted_right(report, case: Case):
         "definition": "top-k accuracy by candidate id, mean over interactions",
         "masking": "seen kept; in top_k_accuracy_masked seen left out",
         "interactions": len(case.held_out),
+        "train_interactions": len(case.train),
         "seen_interactions": len(case.seen),
         "queries": len(case.users),
         "distinct_queries": len(case.users),
@@ -316,16 +321,22 @@ def test_learned_baselines_are_asked_for_the_same_queries(
 ):
     # Their own arithmetic is tested in test_baselines.py.
     catalogue = sorted(world.ids, key=str.encode)
-    users = sorted({user for user, _ in case.seen}, key=str.encode)
-    known = [(u, m) for u, m in case.seen if m != UNKNOWN]
-    matrix = baselines.interaction_matrix(
-        [users.index(user) for user, _ in known],
-        [catalogue.index(movie) for _, movie in known],
-        (len(users), len(catalogue)),
-    )
+    users = sorted({user for user, _ in case.train}, key=str.encode)
+
+    def matrix_of(rows: Rows) -> csr_matrix:
+        known = [(u, m) for u, m in rows if m != UNKNOWN]
+        return baselines.interaction_matrix(
+            [users.index(user) for user, _ in known],
+            [catalogue.index(movie) for _, movie in known],
+            (len(users), len(catalogue)),
+        )
+
+    # What validates is no more trained on than by the model, but seen all the same.
+    matrix, validated = matrix_of(case.train), matrix_of(case.valid)
     for masked, key in ((False, "top_k_accuracy"), (True, "top_k_accuracy_masked")):
         score = fit(matrix, **options)
-        found = baselines.rank(score, matrix, 100, mask_seen=masked)
+        hidden = validated if masked else None
+        found = baselines.rank(score, matrix, 100, mask_seen=masked, hidden=hidden)
         lists: dict[str, list[str]] = collections.defaultdict(list)
         for user, row in zip(users, found, strict=True):
             lists[user] = [catalogue[i] for i in row if i >= 0]
@@ -359,7 +370,7 @@ def test_the_previous_model_is_asked_the_same(report, case: Case, exact_lists):
 
 
 def test_warm_and_cold_are_told_apart(report, case: Case, index_lists, world: World):
-    users, movies = ({row[i] for row in case.seen} for i in (0, 1))
+    users, movies = ({row[i] for row in case.train} for i in (0, 1))
     rows = {
         "warm": [r for r in case.held_out if r[0] in users and r[1] in movies],
         "cold_queries": [r for r in case.held_out if r[0] not in users],
@@ -486,7 +497,8 @@ def evaluated(
     request = {
         **case.request,
         "previous_model": None,
-        "seen_files": [write_interactions(tmp_path / "seen", seen)],
+        "train_files": [write_interactions(tmp_path / "seen", seen)],
+        "valid_files": [],
         "eval_files": [write_interactions(tmp_path / "eval", held_out)],
         "config": {"latency_queries": 2, **config},
     }
@@ -588,7 +600,8 @@ def test_a_gate_that_fails_says_by_how_much(case: Case, tmp_path):
     [
         ("model", "{missing} holds no SavedModel; name the folder of a version"),
         ("eval_files", "no interactions in {missing}; the split is empty"),
-        ("seen_files", "no interactions in {missing}; the split is empty"),
+        ("train_files", "no interactions in {missing}; the split is empty"),
+        ("valid_files", "no interactions in {missing}; the split is empty"),
     ],
 )
 def test_what_the_user_must_mend_is_one_sentence(
