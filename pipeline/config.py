@@ -68,6 +68,11 @@ class _FractionSplit(_Strict):
     }
     """Shares of train, eval and (for early stopping) valid; they add up to 1."""
 
+    @property
+    def has_valid(self) -> bool:
+        """Whether there is a split to watch training by."""
+        return bool(self.fractions.get("valid"))
+
     @model_validator(mode="after")
     def _adds_up(self) -> "_FractionSplit":
         total = sum(self.fractions.values())
@@ -87,9 +92,10 @@ class RandomSplit(_FractionSplit):
     """By a seeded hash: no order plays a part."""
 
     method: Literal["random"]
-    by: Literal["interaction", "query"] = "interaction"
-    """Hash query id, candidate id and time, or the query id alone: then whole queries,
-    such as sessions, are held out."""
+    by: Literal["interaction", "query", "within_query"] = "interaction"
+    """Draw single interactions; or whole queries, such as sessions; or these shares of
+    each query's interactions, rounded down but at least one a split: queries with fewer
+    than three interactions then train only."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     """Another seed is another split."""
 
@@ -98,6 +104,22 @@ class TimeSplit(_FractionSplit):
     """By time: the oldest interactions train, the newest evaluate."""
 
     method: Literal["time"]
+
+
+class LeaveLastOutSplit(_Strict):
+    """Query by query: its last interaction evaluates.
+
+    Queries with fewer than three interactions train only.
+    """
+
+    method: Literal["leave_last_out"]
+    valid: bool = False
+    """Whether the interaction before the last one validates."""
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether there is a split to watch training by."""
+        return self.valid
 
 
 class ShuffleSplit(_Strict):
@@ -112,6 +134,11 @@ class ShuffleSplit(_Strict):
     counts: dict[Literal["train", "valid", "eval"], PositiveInt]
     """Interactions a split, taken in this order."""
 
+    @property
+    def has_valid(self) -> bool:
+        """Whether there is a split to watch training by."""
+        return "valid" in self.counts
+
     @model_validator(mode="after")
     def _none_is_empty(self) -> "ShuffleSplit":
         for name in ("train", "eval"):
@@ -120,7 +147,10 @@ class ShuffleSplit(_Strict):
         return self
 
 
-Split = Annotated[RandomSplit | TimeSplit | ShuffleSplit, Field(discriminator="method")]
+Split = Annotated[
+    RandomSplit | TimeSplit | LeaveLastOutSplit | ShuffleSplit,
+    Field(discriminator="method"),
+]
 
 
 class SignalConfig(_Strict):
@@ -195,9 +225,11 @@ class InteractionsConfig(_Strict):
 
     @model_validator(mode="after")
     def _split_fits(self) -> "InteractionsConfig":
-        if self.split.method == "time" and not self.timestamp:
+        by_time = self.split.method in ("time", "leave_last_out")
+        if by_time and not self.timestamp:
             raise ValueError(
-                "split.method: time needs a timestamp; name the column that holds it"
+                f"split.method: {self.split.method} needs a timestamp; name the column "
+                "that holds it"
             )
         if self.split.method == "shuffle" and not isinstance(self.source, TfdsSource):
             raise ValueError(
@@ -548,11 +580,15 @@ class PipelineConfig(_Strict):
     @model_validator(mode="after")
     def _stopping_has_a_split(self) -> "PipelineConfig":
         split = self.interactions.split
-        shares: Any = getattr(split, "fractions", getattr(split, "counts", {}))
-        if self.training.early_stopping_patience and not shares.get("valid"):
+        if self.training.early_stopping_patience and not split.has_valid:
+            mend = (
+                "set interactions.split.valid to true"
+                if split.method == "leave_last_out"
+                else "give interactions.split a share for valid"
+            )
             raise ValueError(
                 "training.early_stopping_patience: there is no valid split to watch; "
-                "give interactions.split a share for valid, or set this to 0"
+                f"{mend}, or set this to 0"
             )
         return self
 
@@ -724,7 +760,12 @@ _VARIANTS: dict[str, dict[str, type[BaseModel]]] = {
         "tfds": TfdsSource,
         "bigquery": BigQuerySource,
     },
-    "split": {"random": RandomSplit, "time": TimeSplit, "shuffle": ShuffleSplit},
+    "split": {
+        "random": RandomSplit,
+        "time": TimeSplit,
+        "leave_last_out": LeaveLastOutSplit,
+        "shuffle": ShuffleSplit,
+    },
     "features": FEATURE_TYPES,
 }
 """The kinds of each part that has kinds, by the tag that pydantic calls them by."""

@@ -874,9 +874,39 @@ CASES = [
         "  split: {method: time}",
     ),
     bad(
+        "last interaction held out without a timestamp",
+        "shop.yaml, line 7: interactions.split.method: leave_last_out needs a "
+        "timestamp; name the column that holds it",
+        "  timestamp: at",
+        "  split: {method: leave_last_out}",
+    ),
+    bad(
+        "shares of what is one interaction a query",
+        "shop.yaml, line 8: unknown key 'interactions.split.fractions'; it does not go "
+        "with this kind of split, take it out",
+        "  timestamp: at",
+        "  timestamp: at\n"
+        "  split: {method: leave_last_out, fractions: {train: 0.8, eval: 0.2}}",
+    ),
+    bad(
+        "unknown way to draw a split",
+        "shop.yaml, line 7: interactions.split.by: input should be 'interaction', "
+        "'query' or 'within_query', got 'user'",
+        "  timestamp: at",
+        "  split: {method: random, by: user}",
+    ),
+    bad(
+        "early stopping without an interaction to validate",
+        "shop.yaml, line 2: training.early_stopping_patience: there is no valid split "
+        "to watch; set interactions.split.valid to true, or set this to 0",
+        "name: shop\n\ninteractions:",
+        "name: shop\ntraining: {early_stopping_patience: 3}\n\ninteractions:\n"
+        "  split: {method: leave_last_out}",
+    ),
+    bad(
         "unknown method of splitting",
         "shop.yaml, line 7: interactions.split.method: input should be one of "
-        "'random', 'time', 'shuffle', got 'by_user'",
+        "'random', 'time', 'leave_last_out', 'shuffle', got 'by_user'",
         "  timestamp: at",
         "  split: {method: by_user}",
     ),

@@ -50,7 +50,7 @@ UPSTREAM = {
     "Trainer": {"Transform.candidates", "Transform.interactions"},
     "CandidateEmbedder": {"ExampleCleaner", "Trainer"},
     "ScannIndexer": {"CandidateEmbedder", "Trainer"},
-    "IndexEvaluator": {"ExampleCleaner", "ScannIndexer"},
+    "IndexEvaluator": {"ExampleCleaner", "LatestBlessedModel", "ScannIndexer"},
     "LatestBlessedModel": {"ScannIndexer"},
     "Evaluator": {
         "ExampleCleaner",
@@ -172,6 +172,7 @@ def test_a_valid_split_is_transformed_and_watched():
     for override in (
         fractions,
         "interactions.split={method: shuffle, counts: {train: 9, valid: 1, eval: 2}}",
+        "interactions.split={method: leave_last_out, valid: true}",
     ):
         watched = parameters(build(override))
         for node, key in (
@@ -223,6 +224,60 @@ def test_bigquery_is_tfxs_own_component_and_nothing_else_changes():
         "tfx.extensions.google_cloud_big_query.example_gen.executor.Executor"
     )
     assert "--project=shop" in beam.beam_pipeline_args
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("{method: random, by: query}", {"keys": ["user_id"], "seed": 42}),
+        (
+            "{method: random, by: within_query, seed: 7}",
+            {
+                "method": "within_query",
+                "query": "user_id",
+                "keys": ["user_id", "movie_id", "timestamp"],
+                "seed": 7,
+            },
+        ),
+        (
+            "{method: leave_last_out}",
+            {
+                "query": "user_id",
+                "keys": ["user_id", "movie_id", "timestamp"],
+                "timestamp": "timestamp",
+                "valid": False,
+            },
+        ),
+    ],
+)
+def test_a_split_is_told_the_features_that_it_goes_by(split, expected):
+    found = parameters(build(f"interactions.split={split}"))
+    text = found["ExampleGen.interactions"]["split"]
+    quoted = text[text.index('"{') : text.rindex('"') + 1]
+    told = json.loads(json.loads(quoted))
+    assert {**told, **expected} == told
+    assert "by" not in told
+
+
+@pytest.mark.parametrize(
+    ("split", "before"),
+    [
+        ("{method: random}", False),
+        ("{method: random, by: within_query}", False),
+        ("{method: random, by: query}", True),
+        ("{method: leave_last_out}", True),
+        ("{method: time}", True),
+    ],
+)
+def test_a_history_holds_what_came_before_where_later_ones_are_held_out(split, before):
+    found = parameters(
+        build(
+            f"interactions.split={split}",
+            "interactions.features={seen_before: {type: history}}",
+        )
+    )
+    rules = found["InteractionPreparer"]["preparation"]
+    assert f'history_of_all_splits\\": {str(before).lower()}' in rules
 
 
 def test_without_a_schema_one_is_inferred():

@@ -541,7 +541,7 @@ def test_a_wrong_value_names_key_rule_and_value(override, expected):
         (
             "{method: by_user}",
             "interactions.split.method: input should be one of 'random', 'time', "
-            "'shuffle', got 'by_user'",
+            "'leave_last_out', 'shuffle', got 'by_user'",
         ),
         (
             "random",
