@@ -37,8 +37,8 @@ NODES = [
     "Trainer",
     "CandidateEmbedder",
     "ScannIndexer",
-    "IndexEvaluator",
     "LatestBlessedModel",
+    "IndexEvaluator",
     "Evaluator",
     "Pusher",
 ]
