@@ -38,8 +38,8 @@ NODES = [
     "CandidateEmbedder",
     "ScannIndexer",
     "LatestBlessedModel",
-    "IndexEvaluator",
     "Evaluator",
+    "IndexEvaluator",
     "Pusher",
 ]
 RESOLVER = "LatestBlessedModel"
