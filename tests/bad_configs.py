@@ -845,6 +845,13 @@ CASES = [
         "  timestamp: at\n  features: {k: category}",
     ),
     bad(
+        "feature to ignore that there is not",
+        "shop.yaml, line 2: validation.ignore: no source has a feature 'prise'; did "
+        "you mean 'price'?",
+        "name: shop\n",
+        "name: shop\nvalidation: {ignore: [prise]}\n",
+    ),
+    bad(
         "names that differ in letter case alone",
         "shop.yaml, line 15: candidates.features.Category: a request can't tell "
         "'Category' from 'category'; rename one",
