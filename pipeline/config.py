@@ -607,6 +607,22 @@ class PipelineConfig(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _ignored_are_read(self) -> "PipelineConfig":
+        parts = [p for p in (self.interactions, self.queries, self.candidates) if p]
+        if any(isinstance(p.source, TfdsSource | TfRecordSource) for p in parts):
+            return self  # They bring features that nobody declared.
+        known = {name for part in parts for name in part.features}
+        known |= {column.name for part in parts for column in columns_of(part)}
+        for name in self.validation.ignore:
+            if name not in known:
+                near = difflib.get_close_matches(name, sorted(known), 1)
+                mend = f"did you mean '{near[0]}'?" if near else "take it out"
+                raise ValueError(
+                    f"validation.ignore: no source has a feature '{name}'; {mend}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_told_apart(self) -> "PipelineConfig":
         if self.queries:
             known = {column.name for column in columns_of(self.interactions)}

@@ -570,10 +570,10 @@ CASES = [
     ),
     bad(
         "column to rename that the header lacks",
-        "shop.yaml, line 4: orders.csv has no column 'Customer' that source.rename "
+        "shop.yaml, line 5: orders.csv has no column 'Customer' that source.rename "
         "could rename: did you mean 'customer'?",
-        "{csv: orders.csv}",
-        "{csv: orders.csv, rename: {Customer: who}}",
+        "{csv: orders.csv}\n  query_id: customer",
+        "{csv: orders.csv, rename: {Customer: who}}\n  query_id: who",
     ),
     bad(
         "two columns renamed to one",
@@ -843,6 +843,13 @@ CASES = [
         "own for 'k'; give the column another name by source.rename",
         "  timestamp: at",
         "  timestamp: at\n  features: {k: category}",
+    ),
+    bad(
+        "feature to ignore that there is not",
+        "shop.yaml, line 2: validation.ignore: no source has a feature 'prise'; did "
+        "you mean 'price'?",
+        "name: shop\n",
+        "name: shop\nvalidation: {ignore: [prise]}\n",
     ),
     bad(
         "names that differ in letter case alone",

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
-from components import columns, records
+from components import records
 from components.columns import Column
 from components.conversion import BadValue, convert, first_unreadable
 from components.file_example_gen import streams
@@ -186,7 +186,7 @@ def _open(path: str) -> Any:
 def _read_csv(shard: FileShard) -> Iterator[Batch]:
     """Reads CSV as text only: which type a column has is declared, not guessed."""
     header = streams.csv_header(*shard.source)
-    columns.check_names(shard.columns, header, shard.path)
+    shard.format.check_names(shard.columns, header, shard.path)
     names = [column.name for column in shard.columns]
     wanted = [shard.format.in_file(name) for name in names]
     with _open(shard.path) as stream:
@@ -216,8 +216,8 @@ def _read_parquet(shard: FileShard) -> Iterator[Batch]:
     """Reads the columns that are wanted, a batch of rows at a time."""
     with _open_raw(shard.path) as stream:
         file = pyarrow.parquet.ParquetFile(stream)
-        found = shard.format.renamed(file.schema_arrow.names, shard.path)
-        columns.check_names(shard.columns, found, shard.path)
+        found = file.schema_arrow.names
+        shard.format.check_names(shard.columns, found, shard.path)
         names = {shard.format.in_file(c.name): c.name for c in shard.columns}
         for batch in file.iter_batches(_ROWS_PER_BATCH, columns=list(names)):
             yield {new: batch.column(old) for old, new in names.items()}
@@ -240,8 +240,7 @@ def _read_jsonl(shard: FileShard) -> Iterator[Batch]:
     seen.update(*rows)
     # A key need not be in every line, but one in no line at all is a mistake.
     if seen:
-        found = shard.format.renamed(sorted(seen), shard.path)
-        columns.check_names(shard.columns, found, shard.path)
+        shard.format.check_names(shard.columns, sorted(seen), shard.path)
     if rows:
         yield _json_columns(rows, names)
 

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
+from components import columns
+from components.columns import Column
 from serving.errors import UserError
 
 OpenRaw: TypeAlias = Callable[[str], BinaryIO]
@@ -50,21 +52,29 @@ class FileFormat:
         """Returns the name that a column has in the files."""
         return next((old for old, new in self.rename.items() if new == name), name)
 
-    def renamed(self, names: Sequence[str], path: str) -> list[str]:
-        """Returns the names by which the columns of a file go here.
+    def check_names(
+        self, wanted: Sequence[Column], found: Sequence[str], path: str
+    ) -> None:
+        """Refuses a file that lacks a column, or in which two go by its name.
+
+        Args:
+            wanted: What is read.
+            found: Names in the file.
+            path: The file.
 
         Raises:
-            UserError: A column that is to be renamed is not there.
+            UserError: It names the column and the mend.
         """
-        for name in self.rename:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
+        for column in wanted:
+            name = self.in_file(column.name)
+            if name != column.name and name not in found:
+                near = difflib.get_close_matches(name, found, 1)
                 mend = f"did you mean {near[0]!r}?" if near else "take it out"
                 raise UserError(
                     f"{path} has no column {name!r} that source.rename could rename: "
                     f"{mend}"
                 )
-        return [self.rename.get(name, name) for name in names]
+        columns.check_names(wanted, [self.rename.get(n, n) for n in found], path)
 
 
 class _Raw(io.RawIOBase):
@@ -175,11 +185,11 @@ def _looks(form: FileFormat, head: bytes) -> str | None:
 
 
 def csv_header(path: str, form: FileFormat, open_raw: OpenRaw) -> list[str]:
-    """Returns the names by which a CSV file's columns go here.
+    """Returns the names of a CSV file's columns.
 
     Raises:
-        UserError: The file is empty, not of its encoding or delimiter, has a header
-            although the config names its columns, or lacks a column to rename.
+        UserError: The file is empty, not of its encoding or delimiter, or has a header
+            although the config names its columns.
     """
     try:
         first = next((fields for _, fields in csv_rows(path, form, open_raw)), None)
@@ -199,7 +209,7 @@ def csv_header(path: str, form: FileFormat, open_raw: OpenRaw) -> list[str]:
                 f"{path}, line 1: one field, {first[0][:60]!r}: set source.delimiter "
                 f"to {found[0]!r}"
             )
-    return form.renamed(names, path)
+    return names
 
 
 def csv_rows(

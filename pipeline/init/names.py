@@ -113,21 +113,26 @@ _EVERY = (
 def usable(found: Sequence[str]) -> dict[str, str]:
     """Returns other names for the columns that requests or the pipeline can't name."""
     renamed: dict[str, str] = {}
-    taken = {*found, *TAKEN_NAMES, WEIGHT_FEATURE}
+    reserved = {*TAKEN_NAMES, WEIGHT_FEATURE}
+    taken = {*found, *reserved}
     for at, name in enumerate(found, 1):
-        if FEATURE_NAME.fullmatch(name) and name not in (*TAKEN_NAMES, WEIGHT_FEATURE):
+        if FEATURE_NAME.fullmatch(name) and name not in reserved:
             continue
-        letters = unicodedata.normalize("NFKD", _TYPE.sub("", name))
-        plain = re.sub(r"[^A-Za-z0-9]+", "_", re.sub("[\u0300-\u036f]", "", letters))
-        start = plain.strip("_") or f"column_{at}"
-        start = start if start[0].isalpha() else f"column_{start}"
-        number = itertools.count(2)
-        new = start
-        while new in taken:
-            new = f"{start}_{next(number)}"
-        taken.add(new)
-        renamed[name] = new
+        start = _spoken(name) or f"column_{at}"
+        others = (f"{start}_{number}" for number in itertools.count(2))
+        renamed[name] = next(
+            n for n in itertools.chain([start], others) if n not in taken
+        )
+        taken.add(renamed[name])
     return renamed
+
+
+def _spoken(name: str) -> str:
+    """Returns a name in letters, digits and "_", a letter first; "" if none is left."""
+    letters = unicodedata.normalize("NFKD", _TYPE.sub("", name))
+    without_accents = "".join(c for c in letters if not unicodedata.combining(c))
+    plain = re.sub("[^A-Za-z0-9]+", "_", without_accents).strip("_")
+    return f"column_{plain}" if plain[:1].isdigit() else plain
 
 
 def hints(name: str, words: Iterable[str]) -> bool:

@@ -266,11 +266,27 @@ def test_a_column_to_rename_must_be_there(name, read, tmp_path):
     path = tmp_path / f"log.{name}"
     path.write_bytes(WRITERS[name](make_rows(10)))
     with pytest.raises(UserError) as error:
-        read(str(path), name=name, rename={"User": "who"})
+        read(str(path), name=name, rename={"User": "user"})
     assert str(error.value).startswith(
         f"{path} has no column 'User' that source.rename could rename: did you mean "
         "'user'?"
     )
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_rename_that_nothing_reads_stops_nothing(name, read, tmp_path):
+    rows = make_rows(10)
+    path = tmp_path / f"log.{name}"
+    path.write_bytes(WRITERS[name](rows))
+    found = read(str(path), name=name, rename={"Color": "colour"})
+    assert found == {"train": examples_of(rows)}
+
+
+def test_two_features_of_tfrecords_do_not_get_one_name(read, tmp_path):
+    write_tfrecord(tmp_path / "log", make_rows(10))
+    with pytest.raises(UserError) as error:
+        read(str(tmp_path / "log"), name="tfrecord", rename={"user": "item"})
+    assert "column 'item' is there already, and source.rename" in str(error.value)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(read, tmp_path):
