@@ -14,7 +14,6 @@ POLICY_KEY = "policy"
 FINDINGS_KEY = "findings"
 
 STRICT = "strict"
-WARN = "warn"
 
 MAX_EXAMPLES = 5
 """Values that a finding names."""

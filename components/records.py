@@ -177,6 +177,30 @@ def with_features(
     )
 
 
+def rename(batch: list[bytes], names: Mapping[str, str]) -> list[bytes]:
+    """Gives features of tf.Examples other names; one that is not there stays so.
+
+    Args:
+        batch: Serialized tf.Examples.
+        names: New names by old.
+
+    Raises:
+        BadValue: A record is no tf.Example, or two features get one name.
+    """
+    if not names:
+        return batch
+    decoded = _decoded(batch)
+    renamed = [names.get(name, name) for name in decoded.schema.names]
+    for name in names.values():
+        if renamed.count(name) > 1:
+            raise BadValue(
+                0, name, "is there already, and source.rename gives its name to another"
+            )
+    return example_coder.RecordBatchToExamplesEncoder().encode(
+        pa.RecordBatch.from_arrays(decoded.columns, renamed)
+    )
+
+
 def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]:
     """Gives the declared features of tf.Examples their types.
 
@@ -193,10 +217,7 @@ def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]
     """
     if not wanted:
         return batch
-    try:
-        decoded = to_arrow(batch)
-    except RuntimeError:
-        raise _first_odd(batch) from None
+    decoded = _decoded(batch)
     arrays = dict(zip(decoded.schema.names, decoded.columns, strict=True))
     for column in wanted:
         if column.required and column.name not in arrays:
@@ -221,6 +242,14 @@ def conform(batch: list[bytes], wanted: Sequence[DeclaredColumn]) -> list[bytes]
     return example_coder.RecordBatchToExamplesEncoder().encode(
         pa.RecordBatch.from_pydict({**arrays, **changed})
     )
+
+
+def _decoded(batch: list[bytes]) -> pa.RecordBatch:
+    """Decodes tf.Examples, or names the first one that can't be."""
+    try:
+        return to_arrow(batch)
+    except RuntimeError:
+        raise _first_odd(batch) from None
 
 
 def _first_odd(batch: Sequence[bytes]) -> BadValue:

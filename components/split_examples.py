@@ -11,8 +11,8 @@ import abc
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -25,6 +25,8 @@ _LOGGER = logging.getLogger(__name__)
 _NAMESPACE = "split_examples"
 _ROWS = "rows:"
 _LACKING = "lacking:"
+_PARTS = 64
+_ROWS_PER_PIECE = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,14 +79,16 @@ def write_splits(
     """
     with pipeline:
         source_shards = pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle()
+        if isinstance(split, splits.QuerySplit):
+            assigned = _within_queries(source_shards, split)
+        else:
+            assigned = source_shards | "Unassigned" >> beam.Map(_unassigned)
         ends = (
             [beam.pvalue.AsSingleton(_time_ends(source_shards, split))]
             if isinstance(split, splits.TimeSplit)
             else []
         )
-        _ = source_shards | "Split" >> beam.ParDo(
-            _SplitShard(split, artifact.uri), *ends
-        )
+        _ = assigned | "Split" >> beam.ParDo(_SplitShard(split, artifact.uri), *ends)
     counted = records.counters(pipeline, _NAMESPACE)
     _check_features(counted, split, source)
     rows = {name: counted.get(_ROWS + name, 0) for name in split.names}
@@ -105,14 +109,21 @@ class _ShardReader(beam.DoFn):
         """Yields records and, for each column of the split, their values."""
         decoder = records.ColumnDecoder(self._split.columns)
         for batch in shard.read():
-            yield batch, list(decoder.decode(batch).values())
+            decoded = decoder.decode(batch)
+            yield batch, [decoded[name] for name in self._split.columns]
 
     def timestamps(self, column: records.Column) -> np.ndarray | None:
         """Returns an int64 array of shape `[rows]`; None if the column has gaps."""
         if all(len(values) == 1 and type(values[0]) is int for values in column):
             return np.fromiter((values[0] for values in column), np.int64, len(column))
-        _count(_LACKING + self._split.columns[0])
+        # It is the last of the columns, or the only one.
+        _count(_LACKING + self._split.columns[-1])
         return None
+
+    def count_gaps(self, columns: list[records.Column]) -> None:
+        """Counts rows that lack a feature of the split, any kind of value will do."""
+        for name, column in zip(self._split.columns, columns, strict=True):
+            _count(_LACKING + name, sum(not values for values in column))
 
 
 class _TimeRange(_ShardReader):
@@ -137,6 +148,105 @@ class _TimeCounts(_ShardReader):
         yield counts
 
 
+_Keys: TypeAlias = tuple[int, np.ndarray, np.ndarray]
+"""Index of a shard, places of some of its rows, int64 [rows], and their keys."""
+
+
+class _RowKeys(_ShardReader):
+    """Yields the keys of a shard's rows by the part that their query belongs to."""
+
+    def __init__(self, split: splits.QuerySplit) -> None:
+        super().__init__(split)
+        self._rules = split
+
+    def process(self, shard: Shard) -> Iterator[tuple[int, _Keys]]:
+        begin, rows, waiting = 0, 0, []
+        for batch, columns in self.batches(shard):
+            waiting.append(self._keys(columns, len(batch)))
+            rows += len(batch)
+            if rows - begin >= _ROWS_PER_PIECE:
+                yield from _part(shard.index, begin, np.concatenate(waiting))
+                begin, waiting = rows, []
+        if waiting:
+            yield from _part(shard.index, begin, np.concatenate(waiting))
+
+    def _keys(self, columns: list[records.Column], rows: int) -> np.ndarray:
+        """Returns `splits.row_keys`; zeros where that can't be, which is counted."""
+        self.count_gaps(columns)
+        complete = all(all(column) for column in columns)
+        if isinstance(self._rules, splits.LeaveLastOutSplit):
+            complete = self.timestamps(columns[-1]) is not None and complete
+        if not complete:
+            return np.zeros(rows, splits.ROW_KEYS)
+        return splits.row_keys(self._rules, columns)
+
+
+def _part(shard: int, begin: int, keys: np.ndarray) -> Iterator[tuple[int, _Keys]]:
+    """Yields consecutive rows of a shard by part, the whole of a query in one."""
+    part = keys["query"] % _PARTS
+    order = np.argsort(part, kind="stable")
+    ends = np.cumsum(np.bincount(part.astype(np.int64), minlength=_PARTS))[:-1]
+    for number, rows in enumerate(np.split(order, ends)):
+        if len(rows):
+            yield number, (shard, begin + rows, keys[rows])
+
+
+class _AssignPart(beam.DoFn):
+    """Yields, by shard, the places of a part's rows and their splits."""
+
+    def __init__(self, split: splits.QuerySplit) -> None:
+        self._split = split
+
+    def process(
+        self, element: tuple[int, Iterable[_Keys]]
+    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        pieces = list(element[1])
+        indices = splits.assign_within_queries(
+            self._split, np.concatenate([keys for _, _, keys in pieces])
+        )
+        ends = np.cumsum([len(rows) for _, rows, _ in pieces])[:-1]
+        for (shard, rows, _), own in zip(pieces, np.split(indices, ends), strict=True):
+            yield shard, (rows, own)
+
+
+def _within_queries(
+    shards: beam.PCollection, split: splits.QuerySplit
+) -> beam.PCollection:
+    """Each shard with the splits of its rows, int8 [rows].
+
+    All rows of a query are looked at together, as hashes of 24 bytes a row.
+    """
+    assigned = (
+        shards
+        | "RowKeys" >> beam.ParDo(_RowKeys(split))
+        | "ByPart" >> beam.GroupByKey()
+        | "AssignPart" >> beam.ParDo(_AssignPart(split))
+    )
+    by_index = shards | "ByIndex" >> beam.Map(_by_index)
+    return (
+        {"shard": by_index, "assigned": assigned}
+        | "ByShard" >> beam.CoGroupByKey()
+        | "Assigned" >> beam.Map(_join)
+    )
+
+
+def _by_index(shard: Shard) -> tuple[int, Shard]:
+    return shard.index, shard
+
+
+def _join(element: tuple[int, dict[str, Any]]) -> tuple[Shard, np.ndarray]:
+    """Puts the splits of a shard's rows in the order of the rows."""
+    (shard,), pieces = element[1]["shard"], list(element[1]["assigned"])
+    result = np.zeros(sum(len(rows) for rows, _ in pieces), np.int8)
+    for rows, indices in pieces:
+        result[rows] = indices
+    return shard, result
+
+
+def _unassigned(shard: Shard) -> tuple[Shard, None]:
+    return shard, None
+
+
 class _SplitShard(_ShardReader):
     """Writes the rows of a shard to one file per split."""
 
@@ -145,8 +255,16 @@ class _SplitShard(_ShardReader):
         self._uri = uri
         self._positions: np.ndarray | None = None
 
-    def process(self, shard: Any, ends: Any = None) -> list[Any]:
-        """Writes one shard; `ends` is what `splits.time_ends` returns, or None."""
+    def process(
+        self, element: tuple[Any, np.ndarray | None], ends: Any = None
+    ) -> list[Any]:
+        """Writes one shard.
+
+        Args:
+            element: The shard, and the splits of its rows if they are known.
+            ends: What `splits.time_ends` returns, or None.
+        """
+        shard, assigned = element
         with contextlib.ExitStack() as stack:
             writers = [
                 stack.enter_context(
@@ -156,7 +274,11 @@ class _SplitShard(_ShardReader):
             ]
             position = 0
             for batch, columns in self.batches(shard):
-                indices = self._assign(columns, position, len(batch), shard, ends)
+                indices = (
+                    self._assign(columns, position, len(batch), shard, ends)
+                    if assigned is None
+                    else assigned[position : position + len(batch)]
+                )
                 position += len(batch)
                 for index, name in enumerate(self._split.names):
                     chosen = np.flatnonzero(indices == index)
@@ -174,8 +296,7 @@ class _SplitShard(_ShardReader):
     ) -> np.ndarray:
         """Returns the split of each row of a batch, an int array of shape `[rows]`."""
         if isinstance(self._split, splits.RandomSplit):
-            for name, column in zip(self._split.columns, columns, strict=True):
-                _count(_LACKING + name, sum(not values for values in column))
+            self.count_gaps(columns)
             return self._split.assign(columns)
         if isinstance(self._split, splits.TimeSplit):
             timestamps = self.timestamps(columns[0])
@@ -226,7 +347,8 @@ def _check_features(counted: dict[str, int], split: splits.Split, source: str) -
     for name in sorted(counted):
         if name.startswith(_LACKING):
             feature = name.removeprefix(_LACKING)
-            kind = "integer " if isinstance(split, splits.TimeSplit) else ""
+            is_time = feature == getattr(split, "timestamp", None)
+            kind = "integer " if is_time else ""
             raise UserError(
                 f"{source} has rows without the {kind}feature {feature!r} that the "
                 "split goes by: name another one under split"

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which split a row belongs to: pure functions of the row, free of TFX and Beam.
 
-Four methods, told apart by `method` in the config:
+Six methods, told apart by `method` in the config:
 
 - `none`: every row goes to `train`.
 - `random`: by a keyed hash of the row's own key features.
+- `within_query`: shares of each query's interactions, at random.
+- `leave_last_out`: of each query the last interaction.
 - `time`: by quantiles of a timestamp, the oldest rows first.
 - `shuffle`: by the positions that the tutorial's `Dataset.shuffle` draws. It alone
   depends on the order of the rows and is there to reproduce the tutorial only.
@@ -32,6 +34,19 @@ TIME_BUCKETS = 2**16
 MovieLens 100K spans 215 days, so that a bucket is 284 s wide there. A range of fewer
 units than buckets is counted unit by unit, that is, exactly.
 """
+
+MIN_INTERACTIONS = 3
+"""Queries with fewer train only where something of every query is held out.
+
+With three each split gets one, so that the same queries evaluate with and without
+`valid`.
+"""
+
+ROW_KEYS = np.dtype([("query", np.uint64), ("time", np.int64), ("order", np.uint64)])
+"""What `row_keys` returns of a row: two hashes and a timestamp."""
+
+ROUNDING = 1e-9
+"""What a share of a count may miss a whole number by: .57 of 100 is 57."""
 
 _UNUSED = -1
 
@@ -95,6 +110,82 @@ class TimeSplit:
 
 
 @dataclasses.dataclass(frozen=True)
+class WithinQuerySplit:
+    """Shares of each query's interactions, drawn by hash: any order is as good.
+
+    Of a query's n interactions the share of `eval` goes there, rounded down but at
+    least one, then that of `valid`; at least one trains. Rows with equal keys are one
+    interaction and share a split.
+    """
+
+    names: tuple[str, ...]
+    fractions: tuple[float, ...]
+    query: str
+    keys: tuple[str, ...]
+    seed: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features that the split looks at, the query's id first."""
+        return self.query, *self.keys
+
+    def held_out(self, interactions: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns how many of so many interactions each held-out split gets.
+
+        Args:
+            interactions: `[...]` number of a query's interactions.
+
+        Returns:
+            int64 arrays of the same shape by name, in the order of being served.
+        """
+        room = interactions - 1
+        result = {}
+        for name in reversed(self.names[1:]):
+            share = self.fractions[self.names.index(name)]
+            wanted = np.floor(share * interactions + ROUNDING).astype(np.int64)
+            result[name] = np.minimum(np.maximum(wanted, 1), room)
+            room = room - result[name]
+        return _if_enough(result, interactions)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaveLastOutSplit:
+    """The last interaction of each query to `eval`, the one before it to `valid`.
+
+    The last by time, of equal times the one with the largest hash. Rows with equal
+    keys are one interaction.
+    """
+
+    names: tuple[str, ...]
+    query: str
+    keys: tuple[str, ...]
+    timestamp: str
+    seed: int = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features that the split looks at: query, keys, timestamp."""
+        return self.query, *self.keys, self.timestamp
+
+    def held_out(self, interactions: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns how many of so many interactions each held-out split gets."""
+        ones = {name: np.ones_like(interactions) for name in reversed(self.names[1:])}
+        return _if_enough(ones, interactions)
+
+
+QuerySplit: TypeAlias = WithinQuerySplit | LeaveLastOutSplit
+"""A split of a row that depends on the other rows of its query."""
+
+
+def _if_enough(
+    counts: dict[str, np.ndarray], interactions: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Holds out nothing of queries with too few interactions."""
+    enough = interactions >= MIN_INTERACTIONS
+    return {name: np.where(enough, count, 0) for name, count in counts.items()}
+
+
+@dataclasses.dataclass(frozen=True)
 class ShuffleSplit:
     """By position after the tutorial's shuffle; rows that no split takes are left out.
 
@@ -132,7 +223,7 @@ class ShuffleSplit:
         return result
 
 
-Split: TypeAlias = NoSplit | RandomSplit | TimeSplit | ShuffleSplit
+Split: TypeAlias = NoSplit | RandomSplit | QuerySplit | TimeSplit | ShuffleSplit
 
 
 def parse_split(config: Mapping[str, Any]) -> Split:
@@ -142,6 +233,9 @@ def parse_split(config: Mapping[str, Any]) -> Split:
         config: `{"method": "none"}`, or
             `{"method": "random", "seed": 42, "fractions": {"train": 0.8, "eval": 0.2},
             "keys": ["user_id", "movie_id", "timestamp"]}`, or
+            the same with `"method": "within_query", "query": "user_id"`, or
+            `{"method": "leave_last_out", "query": "user_id", "keys": [...],
+            "timestamp": "timestamp", "valid": False}`, or
             `{"method": "time", "timestamp": "timestamp", "fractions": {...}}`, or
             `{"method": "shuffle", "seed": 42, "counts": {"train": 80000, ...}}`.
 
@@ -151,6 +245,8 @@ def parse_split(config: Mapping[str, Any]) -> Split:
     required: dict[str, set[str]] = {
         "none": set(),
         "random": {"seed", "fractions", "keys"},
+        "within_query": {"seed", "fractions", "query", "keys"},
+        "leave_last_out": {"query", "keys", "timestamp", "valid"},
         "time": {"timestamp", "fractions"},
         "shuffle": {"seed", "counts"},
     }
@@ -168,6 +264,14 @@ def parse_split(config: Mapping[str, Any]) -> Split:
     if method == "random":
         names, fractions = _fractions(config["fractions"])
         return RandomSplit(names, fractions, _keys(config["keys"]), _seed(config))
+    if method == "within_query":
+        names, fractions = _fractions(config["fractions"])
+        (query,), keys = _keys([config["query"]]), _keys(config["keys"])
+        return WithinQuerySplit(names, fractions, query, keys, _seed(config))
+    if method == "leave_last_out":
+        query, timestamp = _keys([config["query"], config["timestamp"]])
+        names = SPLIT_NAMES if config["valid"] else ("train", "eval")
+        return LeaveLastOutSplit(names, query, _keys(config["keys"]), timestamp)
     if method == "time":
         names, fractions = _fractions(config["fractions"])
         return TimeSplit(names, fractions, _keys([config["timestamp"]])[0])
@@ -244,13 +348,18 @@ def hash_fraction(seed: int, key: Sequence[Sequence[Value]]) -> float:
         seed: Draws another, independent split for the same rows.
         key: For each key feature the list of its values.
     """
+    return (hash_key(seed, key) >> 11) / 2**53
+
+
+def hash_key(seed: int, key: Sequence[Sequence[Value]]) -> int:
+    """Maps a key to 64 bits; see `hash_fraction`."""
     digest = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "big"))
     for values in key:
         digest.update(b"[%d" % len(values))
         for value in values:
             tag, data = _encode(value)
             digest.update(b"%c%d:" % (tag, len(data)) + data)
-    return (int.from_bytes(digest.digest(), "big") >> 11) / 2**53
+    return int.from_bytes(digest.digest(), "big")
 
 
 def _encode(value: Value) -> tuple[bytes, bytes]:
@@ -259,6 +368,65 @@ def _encode(value: Value) -> tuple[bytes, bytes]:
     if isinstance(value, int):
         return b"i", b"%d" % value
     return b"f", struct.pack(">f", value)
+
+
+def row_keys(
+    split: QuerySplit, columns: Sequence[Sequence[Sequence[Value]]]
+) -> np.ndarray:
+    """Returns what a `QuerySplit` needs to know of rows, however long their ids are.
+
+    Args:
+        split: The split.
+        columns: For each of `split.columns` a list of rows, each a list of values.
+
+    Returns:
+        `[rows]` of type `ROW_KEYS`: `query`, a hash of its id; `time`, 0 unless the
+        split goes by it; `order`, a hash of the keys. Of 10 million queries two share
+        a hash with a probability of 3 in a million, and are then split as one.
+    """
+    rows = len(columns[0])
+    result = np.zeros(rows, ROW_KEYS)
+    result["query"] = [hash_key(split.seed, [query]) for query in columns[0]]
+    keys = columns[1 : 1 + len(split.keys)]
+    result["order"] = [hash_key(split.seed, key) for key in zip(*keys, strict=True)]
+    if isinstance(split, LeaveLastOutSplit):
+        result["time"] = [time[0] for time in columns[-1]]
+    return result
+
+
+def assign_within_queries(split: QuerySplit, keys: np.ndarray) -> np.ndarray:
+    """Returns the split of each row of whole queries.
+
+    Args:
+        split: The split.
+        keys: `[rows]` from `row_keys`: every row of the queries in it, in any order.
+
+    Returns:
+        int8 array of shape `[rows]`, indices into `split.names`.
+    """
+    order = np.lexsort((keys["order"], keys["time"], keys["query"]))
+    ordered = keys[order]
+    new_query = _changes(ordered["query"])
+    interaction = np.cumsum(_changes(ordered)) - 1
+    query = np.cumsum(new_query) - 1
+    # One more than the last interaction of each query, counted from its end below.
+    ends = np.r_[interaction[new_query][1:], interaction[-1:] + 1]
+    counts = np.diff(np.r_[0, ends])
+    from_end = ends[query] - interaction
+    indices = np.zeros(len(keys), np.int8)
+    begin = np.zeros(len(counts), np.int64)
+    for name, count in split.held_out(counts).items():
+        chosen = (from_end > begin[query]) & (from_end <= (begin + count)[query])
+        indices[chosen] = split.names.index(name)
+        begin = begin + count
+    result = np.empty_like(indices)
+    result[order] = indices
+    return result
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Tells which values are unlike the one before, bool [values]."""
+    return np.r_[True, values[1:] != values[:-1]][: len(values)]
 
 
 def bucket_width(first: int, last: int) -> int:

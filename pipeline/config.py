@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -49,7 +50,8 @@ class _Strict(BaseModel):
 SECTIONS = ("interactions", "queries", "candidates")
 """The parts of a config that have a source."""
 
-_TAKEN_NAMES = ("k", "exclude", "self")
+TAKEN_NAMES = ("k", "exclude", "self")
+"""Names that requests have a use of their own for."""
 FEATURE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 """What the inputs of a SavedModel's signature may be called."""
 # TensorFlow renames or refuses arguments of signatures with other names.
@@ -65,6 +67,11 @@ class _FractionSplit(_Strict):
         "eval": 0.2,
     }
     """Shares of train, eval and (for early stopping) valid; they add up to 1."""
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether there is a split to watch training by."""
+        return bool(self.fractions.get("valid"))
 
     @model_validator(mode="after")
     def _adds_up(self) -> "_FractionSplit":
@@ -85,9 +92,10 @@ class RandomSplit(_FractionSplit):
     """By a seeded hash: no order plays a part."""
 
     method: Literal["random"]
-    by: Literal["interaction", "query"] = "interaction"
-    """Hash query id, candidate id and time, or the query id alone: then whole queries,
-    such as sessions, are held out."""
+    by: Literal["interaction", "query", "within_query"] = "interaction"
+    """Draw single interactions; or whole queries, such as sessions; or these shares of
+    each query's interactions, rounded down but at least one a split: queries with fewer
+    than three interactions then train only."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     """Another seed is another split."""
 
@@ -96,6 +104,22 @@ class TimeSplit(_FractionSplit):
     """By time: the oldest interactions train, the newest evaluate."""
 
     method: Literal["time"]
+
+
+class LeaveLastOutSplit(_Strict):
+    """Query by query: its last interaction evaluates.
+
+    Queries with fewer than three interactions train only.
+    """
+
+    method: Literal["leave_last_out"]
+    valid: bool = False
+    """Whether the interaction before the last one validates."""
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether there is a split to watch training by."""
+        return self.valid
 
 
 class ShuffleSplit(_Strict):
@@ -110,6 +134,11 @@ class ShuffleSplit(_Strict):
     counts: dict[Literal["train", "valid", "eval"], PositiveInt]
     """Interactions a split, taken in this order."""
 
+    @property
+    def has_valid(self) -> bool:
+        """Whether there is a split to watch training by."""
+        return "valid" in self.counts
+
     @model_validator(mode="after")
     def _none_is_empty(self) -> "ShuffleSplit":
         for name in ("train", "eval"):
@@ -118,7 +147,10 @@ class ShuffleSplit(_Strict):
         return self
 
 
-Split = Annotated[RandomSplit | TimeSplit | ShuffleSplit, Field(discriminator="method")]
+Split = Annotated[
+    RandomSplit | TimeSplit | LeaveLastOutSplit | ShuffleSplit,
+    Field(discriminator="method"),
+]
 
 
 class SignalConfig(_Strict):
@@ -186,11 +218,18 @@ class InteractionsConfig(_Strict):
         """The features of the query tower, its id first."""
         return _with_id(self.query_id, self.learn_id, self.features)
 
+    @field_validator("split", mode="before")
+    @classmethod
+    def _random_unless_said(cls, split: Any) -> Any:
+        return {"method": "random", **split} if isinstance(split, dict) else split
+
     @model_validator(mode="after")
     def _split_fits(self) -> "InteractionsConfig":
-        if self.split.method == "time" and not self.timestamp:
+        by_time = self.split.method in ("time", "leave_last_out")
+        if by_time and not self.timestamp:
             raise ValueError(
-                "split.method: time needs a timestamp; name the column that holds it"
+                f"split.method: {self.split.method} needs a timestamp; name the column "
+                "that holds it"
             )
         if self.split.method == "shuffle" and not isinstance(self.source, TfdsSource):
             raise ValueError(
@@ -362,15 +401,15 @@ def _check_names(keys: dict[str, str]) -> None:
     """Refuses features, by the path to each, that a request can't tell by name."""
     seen: dict[str, str] = {}
     for name, key in keys.items():
-        if name in _TAKEN_NAMES:
+        if name in TAKEN_NAMES:
             raise ValueError(
-                f"{key}: requests have a use of their own for '{name}'; rename the "
-                "column"
+                f"{key}: requests have a use of their own for '{name}'; give the "
+                "column another name by source.rename"
             )
         if not FEATURE_NAME.fullmatch(name):
             raise ValueError(
-                f"{key}: a request can't name a feature '{name}'; rename the column "
-                "with letters, digits and '_', a letter first"
+                f"{key}: a request can't name a feature '{name}'; give the column a "
+                "name of letters, digits and '_', a letter first, by source.rename"
             )
         other = seen.setdefault(name.lower(), name)
         if other != name:
@@ -541,11 +580,15 @@ class PipelineConfig(_Strict):
     @model_validator(mode="after")
     def _stopping_has_a_split(self) -> "PipelineConfig":
         split = self.interactions.split
-        shares: Any = getattr(split, "fractions", getattr(split, "counts", {}))
-        if self.training.early_stopping_patience and not shares.get("valid"):
+        if self.training.early_stopping_patience and not split.has_valid:
+            mend = (
+                "set interactions.split.valid to true"
+                if split.method == "leave_last_out"
+                else "give interactions.split a share for valid"
+            )
             raise ValueError(
                 "training.early_stopping_patience: there is no valid split to watch; "
-                "give interactions.split a share for valid, or set this to 0"
+                f"{mend}, or set this to 0"
             )
         return self
 
@@ -560,6 +603,22 @@ class PipelineConfig(_Strict):
                 raise ValueError(
                     f"beam_args: BigQuery needs {option}; write [--project=ID, "
                     "--temp_location=gs://BUCKET/FOLDER]"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _ignored_are_read(self) -> "PipelineConfig":
+        parts = [p for p in (self.interactions, self.queries, self.candidates) if p]
+        if any(isinstance(p.source, TfdsSource | TfRecordSource) for p in parts):
+            return self  # They bring features that nobody declared.
+        known = {name for part in parts for name in part.features}
+        known |= {column.name for part in parts for column in columns_of(part)}
+        for name in self.validation.ignore:
+            if name not in known:
+                near = difflib.get_close_matches(name, sorted(known), 1)
+                mend = f"did you mean '{near[0]}'?" if near else "take it out"
+                raise ValueError(
+                    f"validation.ignore: no source has a feature '{name}'; {mend}"
                 )
         return self
 
@@ -717,7 +776,12 @@ _VARIANTS: dict[str, dict[str, type[BaseModel]]] = {
         "tfds": TfdsSource,
         "bigquery": BigQuerySource,
     },
-    "split": {"random": RandomSplit, "time": TimeSplit, "shuffle": ShuffleSplit},
+    "split": {
+        "random": RandomSplit,
+        "time": TimeSplit,
+        "leave_last_out": LeaveLastOutSplit,
+        "shuffle": ShuffleSplit,
+    },
     "features": FEATURE_TYPES,
 }
 """The kinds of each part that has kinds, by the tag that pydantic calls them by."""

@@ -345,7 +345,7 @@ class _Nodes:
     ) -> Transform:
         """Computes vocabularies and scales of one source from its train split."""
         splits = ["train"]
-        if name == INTERACTIONS and self._has_valid_split():
+        if name == INTERACTIONS and self._config.interactions.split.has_valid:
             splits.append("valid")
         transform = self._add(
             Transform(
@@ -363,10 +363,6 @@ class _Nodes:
         )
         transform.add_upstream_node(self._validator)
         return transform
-
-    def _has_valid_split(self) -> bool:
-        split = _split(self._config.interactions)
-        return bool((split.get("fractions") or split["counts"]).get("valid"))
 
     def _towers(
         self, interactions: types.BaseChannel, candidates: types.BaseChannel
@@ -401,7 +397,7 @@ class _Nodes:
                 transform_graph=query_side.outputs["transform_graph"],
                 candidates=candidate_side.outputs["transformed_examples"],
                 candidate_transform_graph=candidate_side.outputs["transform_graph"],
-                has_valid_split=self._has_valid_split(),
+                has_valid_split=config.interactions.split.has_valid,
                 base_model=self._base_model(),
                 custom_config={
                     **ids,
@@ -464,6 +460,15 @@ class _Nodes:
             )
         )
         model = indexer.outputs["model"]
+        previous = self._add(
+            Resolver(
+                strategy_class=LatestOtherBlessedModelStrategy,
+                candidate=model,
+                model=types.Channel(type=standard_artifacts.Model),
+                model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            ),
+            "LatestBlessedModel",
+        ).outputs["model"]
         index_evaluator = self._add(
             IndexEvaluator(
                 model=model,
@@ -471,11 +476,12 @@ class _Nodes:
                 query_id=config.interactions.query_id,
                 candidate_id=config.interactions.candidate_id,
                 config=config.evaluation,
+                previous_model=previous,
                 histories=list(_preparation(config).histories),
                 fingerprint=code,
             )
         )
-        evaluator = self._evaluator(model, interactions, code)
+        evaluator = self._evaluator(model, previous, interactions, code)
         self._add(
             AtomicPusher(
                 model=model,
@@ -493,23 +499,18 @@ class _Nodes:
         )
 
     def _evaluator(
-        self, model: types.BaseChannel, interactions: types.BaseChannel, code: str
+        self,
+        model: types.BaseChannel,
+        previous: types.BaseChannel,
+        interactions: types.BaseChannel,
+        code: str,
     ) -> Evaluator:
         """Judges the servable by slice, against the latest blessed one."""
-        baseline = self._add(
-            Resolver(
-                strategy_class=LatestOtherBlessedModelStrategy,
-                candidate=model,
-                model=types.Channel(type=standard_artifacts.Model),
-                model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
-            ),
-            "LatestBlessedModel",
-        )
         return self._add(
             Evaluator(
                 examples=interactions,
                 model=model,
-                baseline_model=baseline.outputs["model"],
+                baseline_model=previous,
                 example_splits=["eval"],
                 schema=self._schemas[INTERACTIONS],
                 eval_config=make_eval_config(
@@ -524,12 +525,15 @@ class _Nodes:
 def _split(config: InteractionsConfig) -> dict:
     """Returns the split as ExampleGen reads it, with the features it goes by."""
     split = config.split.model_dump()
-    if config.split.method == "random":
+    by, method = split.pop("by", None), split["method"]
+    if by == "within_query":
+        split["method"] = "within_query"
+    if by == "within_query" or method == "leave_last_out":
+        split["query"] = config.query_id
+    if method in ("random", "leave_last_out"):
         keys = [config.query_id, config.candidate_id, config.timestamp]
-        if split.pop("by") == "query":
-            keys = [config.query_id]
-        split["keys"] = [key for key in keys if key]
-    if config.split.method == "time":
+        split["keys"] = [key for key in keys[: 1 if by == "query" else None] if key]
+    if method in ("time", "leave_last_out"):
         split["timestamp"] = config.timestamp
     return split
 
@@ -540,7 +544,10 @@ def _preparation(config: PipelineConfig) -> Preparation:
     # Whole queries, or later interactions, are held out: nothing of training would be
     # left to ask with.
     split = interactions.split
-    held_out_together = split.method == "time" or getattr(split, "by", "") == "query"
+    held_out_together = (
+        split.method in ("time", "leave_last_out")
+        or getattr(split, "by", "") == "query"
+    )
     return Preparation(
         query_id=interactions.query_id,
         candidate_id=interactions.candidate_id,

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from components.columns import Column, check_names
+from components.columns import Column
 from components.file_example_gen import streams
 from components.file_example_gen.streams import FileFormat
 from pipeline.sources import BigQuerySource, FileSource, Source, as_glob
@@ -42,15 +42,16 @@ def check_source(
     if not isinstance(source, FileSource) or "://" in source.path:
         return
     where = file.where((section, "source", source.format_name))
-    form = source.file_format()
-    form["column_names"] = tuple(form.get("column_names") or ())
+    values = source.file_format()
+    values["column_names"] = tuple(values.get("column_names") or ())
+    form = FileFormat(**values)
     try:
         paths = _find(source.path)
         for path in paths[:_MOST_FILES]:
-            names = _names(path, FileFormat(**form))
+            names = _names(path, form)
             for column in columns if names is not None else ():
                 where = file.where(_naming(file.tree, section, column.name))
-                check_names([column], names or [], path)
+                form.check_names([column], names or [], path)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

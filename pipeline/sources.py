@@ -64,6 +64,9 @@ class FileSource(_Source):
 
     last_spans: PositiveInt = 1
     """How many spans to read, the latest one included."""
+    rename: dict[Text, Text] = {}
+    """Columns that go by another name in the config and in requests, by their names in
+    the files."""
 
     @property
     def path(self) -> str:
@@ -81,6 +84,19 @@ class FileSource(_Source):
             "name": self.format_name,
             **self.model_dump(exclude={self.format_name, "last_spans"}),
         }
+
+    @field_validator("rename")
+    @classmethod
+    def _new_names_differ(cls, rename: dict[str, str]) -> dict[str, str]:
+        seen: dict[str, str] = {}
+        for old, new in rename.items():
+            other = seen.setdefault(new, old)
+            if other != old:
+                raise ValueError(
+                    f"'{other}' and '{old}' both become '{new}'; give each a name of "
+                    "its own"
+                )
+        return rename
 
     @model_validator(mode="after")
     def _path_is_right(self) -> "FileSource":

@@ -569,6 +569,27 @@ CASES = [
         "{csv: orders.csv, column_names: [customer, product, at]}",
     ),
     bad(
+        "column to rename that the header lacks",
+        "shop.yaml, line 5: orders.csv has no column 'Customer' that source.rename "
+        "could rename: did you mean 'customer'?",
+        "{csv: orders.csv}\n  query_id: customer",
+        "{csv: orders.csv, rename: {Customer: who}}\n  query_id: who",
+    ),
+    bad(
+        "two columns renamed to one",
+        "shop.yaml, line 4: interactions.source.rename: 'customer' and 'product' both "
+        "become 'who'; give each a name of its own",
+        "{csv: orders.csv}",
+        "{csv: orders.csv, rename: {customer: who, product: who}}",
+    ),
+    bad(
+        "column renamed to one that is there",
+        "shop.yaml, line 6: orders.csv has 2 columns of the name 'product': give each "
+        "a name of its own",
+        "{csv: orders.csv}",
+        "{csv: orders.csv, rename: {at: product}}",
+    ),
+    bad(
         "column that the header lacks",
         "shop.yaml, line 5: orders.csv has no column 'customer'; did you mean "
         "'custmer'? It has 'custmer', 'product', 'at': mend the name in the config "
@@ -803,25 +824,32 @@ CASES = [
     bad(
         "feature whose name has a blank",
         "shop.yaml, line 8: interactions.features.home country: a request can't name "
-        "a feature 'home country'; rename the column with letters, digits and '_', a "
-        "letter first",
+        "a feature 'home country'; give the column a name of letters, digits and "
+        "'_', a letter first, by source.rename",
         "  timestamp: at",
         "  timestamp: at\n  features: {'home country': category}",
     ),
     bad(
         "feature whose name has a slash",
         "shop.yaml, line 15: candidates.features.price/eur: a request can't name a "
-        "feature 'price/eur'; rename the column with letters, digits and '_', a "
-        "letter first",
+        "feature 'price/eur'; give the column a name of letters, digits and '_', a "
+        "letter first, by source.rename",
         "    price: number",
         "    price/eur: number",
     ),
     bad(
         "feature whose name requests use",
         "shop.yaml, line 8: interactions.features.k: requests have a use of their "
-        "own for 'k'; rename the column",
+        "own for 'k'; give the column another name by source.rename",
         "  timestamp: at",
         "  timestamp: at\n  features: {k: category}",
+    ),
+    bad(
+        "feature to ignore that there is not",
+        "shop.yaml, line 2: validation.ignore: no source has a feature 'prise'; did "
+        "you mean 'price'?",
+        "name: shop\n",
+        "name: shop\nvalidation: {ignore: [prise]}\n",
     ),
     bad(
         "names that differ in letter case alone",
@@ -853,15 +881,39 @@ CASES = [
         "  split: {method: time}",
     ),
     bad(
-        "split without a method",
-        "shop.yaml, line 7: the key 'interactions.split.method' is missing; add it",
+        "last interaction held out without a timestamp",
+        "shop.yaml, line 7: interactions.split.method: leave_last_out needs a "
+        "timestamp; name the column that holds it",
         "  timestamp: at",
-        "  split: {by: query}",
+        "  split: {method: leave_last_out}",
+    ),
+    bad(
+        "shares of what is one interaction a query",
+        "shop.yaml, line 8: unknown key 'interactions.split.fractions'; it does not go "
+        "with this kind of split, take it out",
+        "  timestamp: at",
+        "  timestamp: at\n"
+        "  split: {method: leave_last_out, fractions: {train: 0.8, eval: 0.2}}",
+    ),
+    bad(
+        "unknown way to draw a split",
+        "shop.yaml, line 7: interactions.split.by: input should be 'interaction', "
+        "'query' or 'within_query', got 'user'",
+        "  timestamp: at",
+        "  split: {method: random, by: user}",
+    ),
+    bad(
+        "early stopping without an interaction to validate",
+        "shop.yaml, line 2: training.early_stopping_patience: there is no valid split "
+        "to watch; set interactions.split.valid to true, or set this to 0",
+        "name: shop\n\ninteractions:",
+        "name: shop\ntraining: {early_stopping_patience: 3}\n\ninteractions:\n"
+        "  split: {method: leave_last_out}",
     ),
     bad(
         "unknown method of splitting",
         "shop.yaml, line 7: interactions.split.method: input should be one of "
-        "'random', 'time', 'shuffle', got 'by_user'",
+        "'random', 'time', 'leave_last_out', 'shuffle', got 'by_user'",
         "  timestamp: at",
         "  split: {method: by_user}",
     ),

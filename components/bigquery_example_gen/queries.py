@@ -25,8 +25,9 @@ def split_queries(
     """Returns a query for each split, by its name.
 
     A random split goes by FARM_FINGERPRINT of the keys' texts and the seed, so that it
-    is another one than that of files, but the same in every run. A time split cuts
-    exactly at quantiles of the timestamp; rows of one timestamp share a split.
+    is another one than that of files, but the same in every run; so does what is drawn
+    within queries. A time split cuts exactly at quantiles of the timestamp; rows of
+    one timestamp share a split.
 
     Args:
         source: A table, as project.dataset.table, or a query.
@@ -45,11 +46,13 @@ def split_queries(
         return {parsed.names[0]: f"{typed_rows}\nSELECT * FROM row_data"}
     if isinstance(parsed, splits.RandomSplit):
         return _random(typed_rows, parsed)
+    if isinstance(parsed, splits.QuerySplit):
+        return _within_queries(typed_rows, columns, parsed)
     if isinstance(parsed, splits.TimeSplit):
         return _by_time(typed_rows, parsed)
     raise UserError(
-        "split.method shuffle goes by the order of a TFDS dataset; choose random or "
-        "time for BigQuery"
+        "split.method shuffle goes by the order of a TFDS dataset; choose another one "
+        "for BigQuery"
     )
 
 
@@ -115,14 +118,19 @@ def _seconds(column: Column) -> str:
     return f"IF({is_number}, {number}, UNIX_SECONDS(CAST({text} AS TIMESTAMP)))"
 
 
-def _random(rows: str, split: splits.RandomSplit) -> dict[str, str]:
+def _fingerprint(seed: int, keys: Sequence[str]) -> str:
+    """Returns the expression of a hash of some columns."""
     # Each value with its length, so that no two keys are written alike.
-    keys = ", ".join(
+    texts = ", ".join(
         f"CAST(LENGTH(IFNULL(CAST(`{key}` AS STRING), '')) AS STRING), ':', "
         f"IFNULL(CAST(`{key}` AS STRING), '')"
-        for key in split.columns
+        for key in keys
     )
-    fingerprint = f"FARM_FINGERPRINT(CONCAT('{split.seed}:', {keys}))"
+    return f"FARM_FINGERPRINT(CONCAT('{seed}:', {texts}))"
+
+
+def _random(rows: str, split: splits.RandomSplit) -> dict[str, str]:
+    fingerprint = _fingerprint(split.seed, split.columns)
     number = f"MOD(MOD({fingerprint}, {_HASH_RANGE}) + {_HASH_RANGE}, {_HASH_RANGE})"
     ends = [round(end * _HASH_RANGE) for end in splits.upper_ends(split.fractions)]
     return {
@@ -130,6 +138,48 @@ def _random(rows: str, split: splits.RandomSplit) -> dict[str, str]:
         f"WHERE {number} BETWEEN {begin} AND {end - 1}"
         for name, begin, end in zip(split.names, [0, *ends], ends, strict=False)
     }
+
+
+def _within_queries(
+    rows: str, columns: Sequence[Column], split: splits.QuerySplit
+) -> dict[str, str]:
+    """Counts the interactions of each query from the end; see `splits`."""
+    order = f"{_fingerprint(split.seed, split.keys)} DESC"
+    if isinstance(split, splits.LeaveLastOutSplit):
+        order = f"`{split.timestamp}` DESC, {order}"
+    query, place, count = f"`{split.query}`", "split_place", "split_count"
+    placed = (
+        f"{rows},\nplaced AS (\n  SELECT *, DENSE_RANK() OVER "
+        f"(PARTITION BY {query} ORDER BY {order}) AS {place}\n  FROM row_data\n),\n"
+        f"counted AS (\n  SELECT *, MAX({place}) OVER "
+        f"(PARTITION BY {query}) AS {count}\n  FROM placed\n)"
+    )
+    names = ", ".join(map(_name, columns))
+    begin, conditions = "0", {}
+    for name, held_out in _held_out(split, count).items():
+        end = f"{begin} + {held_out}"
+        conditions[name] = f"{place} > {begin} AND {place} <= {end}"
+        begin = end
+    conditions["train"] = f"{place} > {begin}"
+    return {
+        name: f"{placed}\nSELECT {names} FROM counted\nWHERE {conditions[name]}"
+        for name in split.names
+    }
+
+
+def _held_out(split: splits.QuerySplit, count: str) -> dict[str, str]:
+    """Returns `held_out` of the split as expressions of the number of interactions."""
+    enough = f"{count} >= {splits.MIN_INTERACTIONS}"
+    taken, result = "1", {}
+    for name in reversed(split.names[1:]):
+        number = "1"
+        if isinstance(split, splits.WithinQuerySplit):
+            share = split.fractions[split.names.index(name)]
+            floor = f"CAST(FLOOR({share!r} * {count} + {splits.ROUNDING!r}) AS INT64)"
+            number = f"LEAST(GREATEST({floor}, 1), {count} - ({taken}))"
+        taken += f" + {number}"
+        result[name] = f"IF({enough}, {number}, 0)"
+    return result
 
 
 def _by_time(rows: str, split: splits.TimeSplit) -> dict[str, str]:

@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
-from components import columns, records
+from components import records
 from components.columns import Column
 from components.conversion import BadValue, convert, first_unreadable
 from components.file_example_gen import streams
@@ -186,8 +186,9 @@ def _open(path: str) -> Any:
 def _read_csv(shard: FileShard) -> Iterator[Batch]:
     """Reads CSV as text only: which type a column has is declared, not guessed."""
     header = streams.csv_header(*shard.source)
-    columns.check_names(shard.columns, header, shard.path)
-    wanted = [column.name for column in shard.columns]
+    shard.format.check_names(shard.columns, header, shard.path)
+    names = [column.name for column in shard.columns]
+    wanted = [shard.format.in_file(name) for name in names]
     with _open(shard.path) as stream:
         counter = _QuoteCounter(stream)
         reader = pyarrow.csv.open_csv(
@@ -206,7 +207,7 @@ def _read_csv(shard: FileShard) -> Iterator[Batch]:
             ),
         )
         for batch in reader:
-            yield dict(zip(batch.schema.names, batch.columns, strict=True))
+            yield dict(zip(names, batch.columns, strict=True))
     if counter.quotes % 2:
         _check_quotes(shard)
 
@@ -215,15 +216,16 @@ def _read_parquet(shard: FileShard) -> Iterator[Batch]:
     """Reads the columns that are wanted, a batch of rows at a time."""
     with _open_raw(shard.path) as stream:
         file = pyarrow.parquet.ParquetFile(stream)
-        columns.check_names(shard.columns, file.schema_arrow.names, shard.path)
-        names = [column.name for column in shard.columns]
-        for batch in file.iter_batches(_ROWS_PER_BATCH, columns=names):
-            yield dict(zip(batch.schema.names, batch.columns, strict=True))
+        found = file.schema_arrow.names
+        shard.format.check_names(shard.columns, found, shard.path)
+        names = {shard.format.in_file(c.name): c.name for c in shard.columns}
+        for batch in file.iter_batches(_ROWS_PER_BATCH, columns=list(names)):
+            yield {new: batch.column(old) for old, new in names.items()}
 
 
 def _read_jsonl(shard: FileShard) -> Iterator[Batch]:
     """Reads one JSON object a line; a key that a line lacks is a missing value."""
-    names = [column.name for column in shard.columns]
+    names = {c.name: shard.format.in_file(c.name) for c in shard.columns}
     seen: set[str] = set()
     rows: list[dict[str, Any]] = []
     with _open(shard.path) as lines:
@@ -238,7 +240,7 @@ def _read_jsonl(shard: FileShard) -> Iterator[Batch]:
     seen.update(*rows)
     # A key need not be in every line, but one in no line at all is a mistake.
     if seen:
-        columns.check_names(shard.columns, sorted(seen), shard.path)
+        shard.format.check_names(shard.columns, sorted(seen), shard.path)
     if rows:
         yield _json_columns(rows, names)
 
@@ -258,9 +260,12 @@ def _json_object(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def _json_columns(rows: list[dict[str, Any]], names: list[str]) -> Batch:
+def _json_columns(rows: list[dict[str, Any]], names: Mapping[str, str]) -> Batch:
     """Turns objects into columns; mixed types become text, as in a CSV file."""
-    return {name: _json_column([row.get(name) for row in rows], name) for name in names}
+    return {
+        name: _json_column([row.get(in_file) for row in rows], name)
+        for name, in_file in names.items()
+    }
 
 
 def _json_column(values: list[Any], name: str) -> pa.Array:
@@ -293,7 +298,8 @@ def _json_text(value: Any) -> str | None:
 def _read_tfrecord(shard: FileShard) -> Iterator[Batch]:
     """Reads tf.Examples; features that are not declared stay as they are."""
     for batch in records.read_batches(shard.path):
-        yield records.conform(batch, shard.columns)
+        named = records.rename(batch, shard.format.rename)
+        yield records.conform(named, shard.columns)
 
 
 _READERS: dict[str, Callable[[FileShard], Iterator[Batch]]] = {

@@ -8,12 +8,15 @@ Python's own `open`.
 
 import csv
 import dataclasses
+import difflib
 import gzip
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
+from components import columns
+from components.columns import Column
 from serving.errors import UserError
 
 OpenRaw: TypeAlias = Callable[[str], BinaryIO]
@@ -42,6 +45,36 @@ class FileFormat:
     """Of a CSV file."""
     column_names: tuple[str, ...] = ()
     """Of CSV files without a header."""
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Names that columns go by here, by their names in the files."""
+
+    def in_file(self, name: str) -> str:
+        """Returns the name that a column has in the files."""
+        return next((old for old, new in self.rename.items() if new == name), name)
+
+    def check_names(
+        self, wanted: Sequence[Column], found: Sequence[str], path: str
+    ) -> None:
+        """Refuses a file that lacks a column, or in which two go by its name.
+
+        Args:
+            wanted: What is read.
+            found: Names in the file.
+            path: The file.
+
+        Raises:
+            UserError: It names the column and the mend.
+        """
+        for column in wanted:
+            name = self.in_file(column.name)
+            if name != column.name and name not in found:
+                near = difflib.get_close_matches(name, found, 1)
+                mend = f"did you mean {near[0]!r}?" if near else "take it out"
+                raise UserError(
+                    f"{path} has no column {name!r} that source.rename could rename: "
+                    f"{mend}"
+                )
+        columns.check_names(wanted, [self.rename.get(n, n) for n in found], path)
 
 
 class _Raw(io.RawIOBase):

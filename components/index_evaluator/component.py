@@ -28,6 +28,9 @@ class IndexEvaluatorSpec(component_spec.ComponentSpec):
         executor.MODEL_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Model
         ),
+        executor.PREVIOUS_MODEL_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
         executor.INTERACTIONS_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples
         ),
@@ -59,6 +62,7 @@ class IndexEvaluator(base_component.BaseComponent):
         query_id: str,
         candidate_id: str,
         config: EvaluationConfig,
+        previous_model: types.BaseChannel | None = None,
         histories: Sequence[str] = (),
         fingerprint: str = "",
     ) -> None:
@@ -67,10 +71,12 @@ class IndexEvaluator(base_component.BaseComponent):
         Args:
             model: The servable, `standard_artifacts.Model`.
             interactions: Raw interactions, `standard_artifacts.Examples`; the split
-                eval is evaluated, all others are what a query has seen.
+                eval is evaluated, train is what the baselines are fitted to, and
+                all but eval is what a query has seen.
             query_id: Feature of the interactions that says who.
             candidate_id: Feature of the interactions that says what.
             config: What to measure, and the gates.
+            previous_model: The last blessed servable, measured on the same queries.
             histories: Features of the interactions that hold candidates which the
                 query is known to have interacted with.
             fingerprint: Of the code behind this component.
@@ -82,6 +88,7 @@ class IndexEvaluator(base_component.BaseComponent):
                 query_id=query_id,
                 candidate_id=candidate_id,
                 config=config.model_dump_json(),
+                previous_model=previous_model,
                 histories=json.dumps(list(histories)),
                 fingerprint=fingerprint,
                 evaluation=types.Channel(type=IndexEvaluation),

@@ -19,6 +19,7 @@ import serving.process
 from serving.errors import UserError
 
 MODEL_KEY = "model"
+PREVIOUS_MODEL_KEY = "previous_model"
 INTERACTIONS_KEY = "interactions"
 EVALUATION_KEY = "evaluation"
 BLESSING_KEY = "blessing"
@@ -29,7 +30,7 @@ CONFIG_KEY = "config"
 FINGERPRINT_KEY = "fingerprint"
 
 REPORT_FILE = "report.json"
-_EVAL_SPLIT = "eval"
+_TRAIN_SPLIT, _EVAL_SPLIT = "train", "eval"
 # What TFX's Pusher reads, and what a person sees in the folder.
 _BLESSED_PROPERTY = "blessed"
 _BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
@@ -47,7 +48,8 @@ class Executor(base_executor.BaseExecutor):
         """Measures, and blesses if every gate is passed.
 
         Args:
-            input_dict: `model` (Model) and `interactions` (Examples).
+            input_dict: `model` (Model), `interactions` (Examples) and maybe
+                `previous_model` (Model).
             output_dict: `evaluation` (IndexEvaluation), `blessing` (InfraBlessing).
             exec_properties: `query_id`, `candidate_id`, and as JSON `histories` and
                 `config`.
@@ -66,11 +68,17 @@ class Executor(base_executor.BaseExecutor):
             )
             for split in splits
         }
-        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+        (model,) = input_dict[MODEL_KEY]
+        previous = [
+            path_utils.serving_model_path(one.uri)
+            for one in input_dict.get(PREVIOUS_MODEL_KEY) or []
+        ]
         request = {
             "model": path_utils.serving_model_path(model.uri),
+            "previous_model": previous[0] if previous else None,
             "eval_files": [patterns.pop(_EVAL_SPLIT)],
-            "seen_files": list(patterns.values()),
+            "train_files": [patterns.pop(_TRAIN_SPLIT)],
+            "valid_files": list(patterns.values()),
             "query_id": exec_properties[QUERY_ID_KEY],
             "candidate_id": exec_properties[CANDIDATE_ID_KEY],
             "histories": json.loads(exec_properties[HISTORIES_KEY]),

@@ -26,6 +26,7 @@ from components.columns import WEIGHT_FEATURE
 from components.interaction_preparer import preparation
 from components.interaction_preparer.preparation import Log, Preparation
 from components.interaction_preparer.table import QueryTable
+from components.splits import SPLIT_NAMES
 from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"
@@ -314,12 +315,16 @@ class _PartReader(beam.DoFn):
         self._rules, self._folder = rules, folder
 
     def files(self, part: int, of_table: bool) -> list[str]:
-        """Returns the names of a part's files, of the table or of interactions."""
+        """Returns the names of a part's files, of the table or of interactions.
+
+        What is held out comes last: of interactions at one time, none that trains may
+        have one that evaluates in its history.
+        """
         folder = _part_folder(self._folder, part)
         names = sorted(fileio.listdir(folder)) if fileio.exists(folder) else []
         return [
             os.path.join(folder, name)
-            for name in names
+            for name in sorted(names, key=_place_of_split)
             if name.startswith(f"{_TABLE}-") == of_table
         ]
 
@@ -344,6 +349,12 @@ class _PartReader(beam.DoFn):
             ordered.log, weight, self._rules.deduplicate
         )
         return dataclasses.replace(ordered.take(rows), weight=weight)
+
+
+def _place_of_split(name: str) -> int:
+    """Returns where the split in a file's name stands among the splits."""
+    split = name.rpartition("-")[0]
+    return SPLIT_NAMES.index(split) if split in SPLIT_NAMES else 0
 
 
 def _concatenate(logs: list[Log]) -> Log:

@@ -209,10 +209,11 @@ def histories(
     Args:
         log: Rows by query and time.
         length: Most candidates in a history, the latest ones.
-        of_all_splits: For splits that hold out later rows or whole queries: a history
-            is what came before, of whatever split; where no row has a time, all other
-            rows of the query. Else, where rows are held out at random, it is all other
-            training rows of the query, before or after: what baselines know of it too.
+        of_all_splits: For splits that hold out later rows, those of one time in the
+            order of the splits, or whole queries: a history is what came before, of
+            whatever split; where no row has a time, all other rows of the query. Else,
+            where rows are held out at random, it is all other training rows of the
+            query, before or after: what baselines know of it too.
 
     Returns:
         The rows whose candidates are in the histories, one history after the other,

@@ -18,7 +18,6 @@ VERBS = {
     "synth": "make a synthetic log of any size, and a config that runs it",
     "doctor": "check versions, CPU and ScaNN, and say how to mend them",
 }
-WRONG_USE = 2
 FAILED = 1
 
 

@@ -23,5 +23,5 @@ def execute(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps(content, indent=2, sort_keys=True))
     else:
-        print(summary.as_table(content))
+        print(summary.as_table(content, details=True))
     return 0

@@ -138,7 +138,12 @@ def create(
     if output:
         _refuse_existing(output, force)
     tables = {path: load(path) for path in options.files}
-    plan = make(tables, options, asker)
+    new = {
+        old: name
+        for table in tables.values()
+        for old, name in table.sample.source.get("rename", {}).items()
+    }
+    plan = make(tables, options.renamed(new), asker)
     name = name or pipeline_name(plan.roles.log, output)
     path = output or asker.text("Where to write the config?", f"{name}.yaml")
     _refuse_existing(path, force)

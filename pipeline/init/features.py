@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config import FEATURE_NAME, feature_columns
+from pipeline.config import feature_columns
 from pipeline.init import names
 from pipeline.init.profile import Profile, fits
 from pipeline.init.tables import Table
@@ -65,14 +65,6 @@ def guess(table: Table, name: str) -> Feature:
     if not fits(column.array[:_CHECKED_ROWS], declared):
         return Feature(name, f"{found.reason}, but not in every row")
     return found
-
-
-def _unspeakable(table: Table, column: Profile) -> Feature | None:
-    """Leaves out what the signature of a model can't take by name."""
-    if FEATURE_NAME.fullmatch(column.name):
-        return None
-    reason = "a request can't name it: rename it with letters, digits and '_'"
-    return Feature(column.name, reason)
 
 
 def _of(column: Profile) -> str:
@@ -234,7 +226,6 @@ def _category_or_nothing(column: Profile, kind: str) -> Feature:
 
 _RULES: tuple[Callable[[Table, Profile], Any], ...] = (
     _empty,
-    _unspeakable,
     _list,
     _flag,
     _time,

@@ -2,8 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What names of columns and files hint at. Hints come second to what the data show."""
 
+import itertools
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from components.columns import WEIGHT_FEATURE
+from pipeline.config import FEATURE_NAME, TAKEN_NAMES
 
 USER = frozenset(
     "user customer client member visitor account person people reader viewer listener "
@@ -53,6 +58,10 @@ _ID = frozenset(
 )
 
 
+_TYPE = re.compile(r":(token|float)(_seq)?$")
+"""How RecBole's atomic files end the names of columns."""
+
+
 def tokens(name: str) -> list[str]:
     """Returns the words of a name in lower case, plurals as singulars.
 
@@ -99,6 +108,31 @@ _EVERY = (
     | LABEL
     | _ID
 )
+
+
+def usable(found: Sequence[str]) -> dict[str, str]:
+    """Returns other names for the columns that requests or the pipeline can't name."""
+    renamed: dict[str, str] = {}
+    reserved = {*TAKEN_NAMES, WEIGHT_FEATURE}
+    taken = {*found, *reserved}
+    for at, name in enumerate(found, 1):
+        if FEATURE_NAME.fullmatch(name) and name not in reserved:
+            continue
+        start = _spoken(name) or f"column_{at}"
+        others = (f"{start}_{number}" for number in itertools.count(2))
+        renamed[name] = next(
+            n for n in itertools.chain([start], others) if n not in taken
+        )
+        taken.add(renamed[name])
+    return renamed
+
+
+def _spoken(name: str) -> str:
+    """Returns a name in letters, digits and "_", a letter first; "" if none is left."""
+    letters = unicodedata.normalize("NFKD", _TYPE.sub("", name))
+    without_accents = "".join(c for c in letters if not unicodedata.combining(c))
+    plain = re.sub("[^A-Za-z0-9]+", "_", without_accents).strip("_")
+    return f"column_{plain}" if plain[:1].isdigit() else plain
 
 
 def hints(name: str, words: Iterable[str]) -> bool:

@@ -7,8 +7,6 @@ import os
 import re
 from collections.abc import Iterable
 
-from components.columns import WEIGHT_FEATURE
-from pipeline.config import FEATURE_NAME
 from pipeline.init import later, names, settings, signals
 from pipeline.init.features import Feature, guess
 from pipeline.init.questions import Asker
@@ -16,11 +14,8 @@ from pipeline.init.roles import Id, Options, Roles, assign
 from pipeline.init.settings import Setting
 from pipeline.init.signals import Signals
 from pipeline.init.tables import Table
-from serving.errors import UserError
 
 _AFTER = "it may be known only after the interaction: take it in if a request knows it"
-_RESERVED = frozenset(["k", "exclude", "self", WEIGHT_FEATURE])
-"""Names that requests to a model or the pipeline use themselves."""
 _GENERIC = frozenset(
     "data dataset datasets input inputs csv files tmp raw home downloads out".split()
 )
@@ -67,7 +62,6 @@ def make(tables: dict[str, Table], options: Options, asker: Asker) -> Plan:
     found = signals.find(roles, options, asker)
     roles, found = _with_names(roles, found)
     session = settings.is_session(roles, found)
-    _refuse_names(roles, session)
     catalogue_is_log = roles.candidate.table is None and (
         found.title is not None or "candidate" in found.belonging.values()
     )
@@ -118,20 +112,6 @@ def _candidate_features(roles: Roles, found: Signals) -> list[Feature]:
     ]
 
 
-def _refuse_names(roles: Roles, session: Setting) -> None:
-    """Refuses ids that requests to the model can't name."""
-    candidate = roles.candidate
-    named = [(candidate.table or roles.log, candidate.key or candidate.column)]
-    if not session.value:
-        named.insert(0, (roles.log, roles.query.column))
-    for table, name in named:
-        if not FEATURE_NAME.fullmatch(name) or name in _RESERVED:
-            raise UserError(
-                f"{table.path}: a request can't name the column {name!r}; rename it in "
-                "the file with letters, digits and '_', a letter first"
-            )
-
-
 def _table_features(one: Id) -> list[Feature]:
     if one.table is None:
         return []
@@ -149,13 +129,9 @@ def _told_apart(features: list[Feature], taken: Iterable[str]) -> list[Feature]:
     result = []
     for feature in features:
         other = seen.get(feature.name.lower())
-        problem = None
-        if feature.name in _RESERVED:
-            problem = "requests use this name themselves; rename it"
-        elif other:
-            problem = f"{other} is in use already; rename one"
-        if feature.type and problem:
-            feature = dataclasses.replace(feature, type=None, reason=problem)
+        if feature.type and other:
+            reason = f"{other} is in use already; rename one"
+            feature = dataclasses.replace(feature, type=None, reason=reason)
         if feature.type and feature.is_declared:
             seen[feature.name.lower()] = feature.name
         result.append(feature)

@@ -4,7 +4,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.init import names
 from pipeline.init.profile import Profile, determines
@@ -29,6 +29,16 @@ class Options:
     value: str | None = None
     event: str | None = None
     title: str | None = None
+
+    def renamed(self, new: Mapping[str, str]) -> "Options":
+        """Returns the options with the names that columns have in the config."""
+        named = {key: getattr(self, key) for key in _COLUMN_OPTIONS}
+        return dataclasses.replace(
+            self, **{key: new.get(name, name) for key, name in named.items()}
+        )
+
+
+_COLUMN_OPTIONS = ("query_id", "candidate_id", "timestamp", "value", "event", "title")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipeline.init import dialect, tfrecords
+from pipeline.init import dialect, names, tfrecords
 from pipeline.init.files import PIECES, FileSet, Piece, find, pieces, spread
 from serving.errors import UserError
 
@@ -46,10 +46,10 @@ class Sample:
         """Rows of the source, estimated from its size where not all was read."""
         return self.rows if self.share == 1 else round(self.rows / self.share)
 
-    def renamed(self, names: dict[str, str]) -> "Sample":
+    def renamed(self, new: dict[str, str]) -> "Sample":
         """Returns the sample of a file without a header under other names."""
-        columns = {names.get(n, n): array for n, array in self.columns.items()}
-        listed = [names.get(n, n) for n in self.source["column_names"]]
+        columns = {new.get(n, n): array for n, array in self.columns.items()}
+        listed = [new.get(n, n) for n in self.source["column_names"]]
         source = {**self.source, "column_names": listed}
         return dataclasses.replace(self, columns=columns, source=source)
 
@@ -65,7 +65,17 @@ def read(pattern: str) -> Sample:
     sample = _READERS[kind](files)
     if not sample.columns or not sample.rows:
         raise UserError(f"{pattern} holds no rows; give it a header and rows")
-    return sample
+    return _with_usable_names(sample)
+
+
+def _with_usable_names(sample: Sample) -> Sample:
+    """Renames the columns that requests can't name, here and in what is configured."""
+    rename = names.usable(list(sample.columns))
+    if not rename:
+        return sample
+    columns = {rename.get(n, n): array for n, array in sample.columns.items()}
+    source = {**sample.source, "rename": rename}
+    return dataclasses.replace(sample, columns=columns, source=source)
 
 
 def _format_of(files: FileSet) -> str:
@@ -98,12 +108,12 @@ def _format_of(files: FileSet) -> str:
     return "csv"
 
 
-def _unique(names: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+def _unique(found: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
     """Returns the positions of usable names, and why others are not."""
     places: dict[str, int] = {}
     left_out: dict[str, str] = {}
-    for at, name in enumerate(names):
-        if names.count(name) > 1:
+    for at, name in enumerate(found):
+        if found.count(name) > 1:
             left_out[name] = "several columns have this name"
         elif name.strip():
             places[name] = at
@@ -178,9 +188,8 @@ def _read_jsonl(files: FileSet) -> Sample:
         for line in piece.whole_lines().splitlines():
             if line.strip():
                 rows.append(_json_object(line, files.pattern, len(rows) + 1))
-    names = list(dict.fromkeys(name for row in rows for name in row))
     columns, left_out = {}, {}
-    for name in names:
+    for name in dict.fromkeys(name for row in rows for name in row):
         values = [row.get(name) for row in rows]
         if problem := _json_problem(values):
             left_out[name] = problem

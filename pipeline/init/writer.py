@@ -127,8 +127,13 @@ def _source(table: Table, folder: str) -> Iterator[str]:
         yield line(1, "source", source, comment)
         return
     yield line(1, "source", comment=comment)
+    rename = source.pop("rename", {})
     for key, value in source.items():
         yield line(2, key, value)
+    if rename:
+        yield line(2, "rename", comment="names that a request can use, by the file's")
+    for old, new in rename.items():
+        yield line(3, old, new)
 
 
 def _interactions(plan: Plan, folder: str) -> Iterator[str]:

@@ -70,7 +70,12 @@ def interaction_matrix(
 
 
 def rank(
-    score: Scorer, history: csr_matrix, k: int, *, mask_seen: bool = True
+    score: Scorer,
+    history: csr_matrix,
+    k: int,
+    *,
+    mask_seen: bool = True,
+    hidden: csr_matrix | None = None,
 ) -> Indices:
     """Returns the best candidates for each history, block by block.
 
@@ -79,6 +84,7 @@ def rank(
         history: `[h, n]` what is known of those who ask.
         k: Length of the lists, at least 1.
         mask_seen: Whether to leave the history itself out of the list.
+        hidden: `[h, n]` what to leave out beside it, or None.
 
     Returns:
         `[h, k]` candidate indices, best first, ties by the lower index; -1 pads lists
@@ -96,6 +102,8 @@ def rank(
         scores = score(block)
         if mask_seen:
             scores[block.nonzero()] = -np.inf
+        if hidden is not None:
+            scores[hidden[start : start + step].nonzero()] = -np.inf
         lists.append(top_k_from_scores(scores, k)[1])
     return np.concatenate(lists)
 

@@ -20,9 +20,13 @@ class GatesConfig(BaseModel):
     max_p99_ms: PositiveFloat | None = 50.0
     """99th percentile of single-query latency, milliseconds."""
     better_than_popularity: bool = True
-    """Masked top-k accuracy above popularity's on the same split, at gate_k."""
+    """Masked top-k accuracy above popularity's on the same split, at gate_k; what is
+    below, by chance or by more, is refused."""
+    not_worse_than_blessed: bool = True
+    """Masked top-k accuracy not below the last blessed model's by more than chance: the
+    paired 95% interval of the difference does not lie below 0, at gate_k."""
     gate_k: Literal[1, 5, 10, 50, 100] = 100
-    """The k of better_than_popularity and of the two bounds below."""
+    """The k of the two bounds above and the two below."""
     min_top_k_accuracy: Share | None = None
     """Least top-k accuracy (seen items kept), checked by Evaluator."""
     max_drop_from_baseline: Share | None = 0.01
@@ -38,7 +42,8 @@ class EvaluationConfig(BaseModel):
     slices: list[Annotated[str, Field(min_length=1)]] = []
     """Features of the interactions by which Evaluator slices its metrics."""
     confidence_intervals: bool = True
-    """Jackknife intervals in Evaluator, bootstrap intervals in IndexEvaluator."""
+    """Jackknife intervals in Evaluator, bootstrap intervals in IndexEvaluator; without
+    them the gates still go by what they need."""
     latency_queries: Positive = 1000
     """Single queries timed, after warm-up, for exact and approximate search each."""
     max_queries: Positive = 20_000

@@ -9,6 +9,7 @@ shows here and not in production.
 
 import functools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -40,6 +41,12 @@ from serving.servable import CANDIDATE_ID, EXCLUDE, K  # noqa: E402
 
 KS = (1, 5, 10, 50, 100)
 RECALL_KS = (10, 100)
+RANKING_K = 10
+MODEL = "scann"
+"""What the report calls the served index, whatever its kind."""
+PREVIOUS = "previous"
+"""What it calls the last blessed model."""
+
 _BATCH = 128
 _WARMUP_QUERIES = 50
 _LATENCY_K = 10
@@ -49,9 +56,10 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     """Measures a servable.
 
     Args:
-      request: `model` (a folder), `seen_files` and `eval_files` (patterns of raw
-        interactions), `query_id`, `candidate_id` and `histories` (features of these),
-        `config` (an EvaluationConfig as values).
+      request: `model` (a folder), `previous_model` (that of the last blessed one, if
+        any), `train_files`, `valid_files` and `eval_files` (patterns of raw
+        interactions; the second may be empty), `query_id`, `candidate_id` and
+        `histories` (features of these), `config` (an EvaluationConfig as values).
 
     Returns:
       The report, JSON-able; see docs/metrics.md for what each figure means.
@@ -62,44 +70,46 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     load_seconds = time.perf_counter() - started
     data = _Data(model, request, config)
     lists = _retrieve(model, data)
+    # Before anything else is loaded or fitted.
+    latency = _latency(model, data.queries, config)
+    found = {
+        name: {False: lists[name], True: lists[f"{name}_masked"]}
+        for name in ("exact", MODEL)
+    }
+    others = data.baseline_lists(config)
+    if request.get("previous_model"):
+        others[PREVIOUS] = _previous_lists(request["previous_model"], data)
+    figures = {name: data.figures(one) for name, one in {**found, **others}.items()}
+    compared = {MODEL: found[MODEL], **others}
     report: dict[str, Any] = {
         "protocol": data.describe(config),
         "candidates": data.candidates,
         "index": model.manifest["index"],
         "load_seconds": round(load_seconds, 3),
         "recall": {
-            str(k): _mean_recall(lists[f"scann@{k}"], lists["exact"], k)
+            str(k): _mean_recall(lists[f"{MODEL}@{k}"], lists["exact"], k)
             for k in RECALL_KS
         },
         "recall_masked": {
-            str(k): _mean_recall(lists[f"scann_masked@{k}"], lists["exact_masked"], k)
+            str(k): _mean_recall(lists[f"{MODEL}_masked@{k}"], lists["exact_masked"], k)
             for k in RECALL_KS
         },
         "exact_signature_recall": _mean_recall(
             lists["exact_signature"], lists["exact"], 100
         ),
-        "top_k_accuracy": {
-            name: data.accuracy(lists[name]) for name in ("exact", "scann")
-        },
-        "top_k_accuracy_masked": {
-            name: data.accuracy(lists[f"{name}_masked"]) for name in ("exact", "scann")
-        },
-        "latency_ms": _latency(model, data.queries, config),
+        "latency_ms": latency,
+        "baselines": {name: figures[name] for name in others if name != PREVIOUS},
+        PREVIOUS: figures.get(PREVIOUS),
+        "parts": data.parts(compared),
+        "intervals": data.intervals(compared, config),
     }
-    baseline_lists = data.baseline_lists(config)
-    report["intervals"] = data.intervals(
-        lists["scann_masked"], baseline_lists["popularity"][True], config
-    )
-    report["baselines"] = {
-        name: {
-            "top_k_accuracy": data.accuracy(found[False]),
-            "top_k_accuracy_masked": data.accuracy(found[True]),
-        }
-        for name, found in baseline_lists.items()
-    }
+    for key in figures[MODEL]:
+        report[key] = {name: figures[name][key] for name in found}
     gates = index_gates(config.gates, report)
     report["gates"] = [gate.as_dict() for gate in gates]
     report["passed"] = all(gate.passed for gate in gates)
+    if not config.confidence_intervals:
+        report["intervals"] = {}
     return report
 
 
@@ -114,62 +124,87 @@ class _Data:
         text = tf.TensorSpec([None], tf.string)
         specs = {**model.query_features, query_id: text, candidate_id: text}
         held_out = read_table(request["eval_files"], specs)
-        seen = read_table(request["seen_files"], {query_id: text, candidate_id: text})
-        catalogue = model.candidate_ids()
-        self.candidates = len(catalogue)
+        ids = {query_id: text, candidate_id: text}
+        train = read_table(request["train_files"], ids)
+        beside = (
+            read_table(request["valid_files"], ids) if request["valid_files"] else None
+        )
+        self.catalogue = model.candidate_ids()
+        self.candidates = len(self.catalogue)
         every = distinct_queries(held_out, sorted(model.query_features))
         self.distinct = len(every)
         self.queries, rows = sample(every, config.max_queries, config.seed)
         self.query = self.queries.of_row
-        self.candidate = positions(held_out.columns[candidate_id][rows], catalogue)
-        self._align_seen(held_out.columns[query_id][rows], seen, catalogue, request)
+        self.candidate = positions(held_out.columns[candidate_id][rows], self.catalogue)
+        asking = held_out.columns[query_id][rows]
+        # Interactions of one user are not independent, whatever else they ask with.
+        self.cluster = number(asking)[0]
+        self._align_seen(asking, train, beside, request)
 
     def _align_seen(
         self,
         asking: np.ndarray,
-        seen: Table,
-        catalogue: np.ndarray,
+        train: Table,
+        beside: Table | None,
         request: dict[str, Any],
     ) -> None:
-        """Builds the matrices of training interactions and of what is known to a query.
+        """Builds the matrices of what was trained on and what each query has seen.
 
-        Known are the training interactions of its id and the histories that it carries.
+        Told to baselines are the training interactions of a query's id and the
+        histories that it carries; seen are these and what validated.
         """
-        user_of_seen, users = number(seen.columns[request["query_id"]])
-        shape = (len(users), self.candidates)
-        seen_candidates = seen.columns[request["candidate_id"]]
+        query_id, candidate_id = request["query_id"], request["candidate_id"]
+        user, users = number(train.columns[query_id])
         self.train = baselines.interaction_matrix(
-            user_of_seen, positions(seen_candidates, catalogue), shape
+            user,
+            positions(train.columns[candidate_id], self.catalogue),
+            (len(users), self.candidates),
         )
+        self.seen_by = np.bincount(self.train.indices, minlength=self.candidates)
+        self.train_rows = self.seen_rows = len(train)
         first_row = np.unique(self.query, return_index=True)[1]
         self.user = positions(asking[first_row], users)
         nothing = sparse.csr_matrix((1, self.candidates), dtype=self.train.dtype)
-        known = sparse.vstack([self.train, nothing]).tocsr()
+        told = sparse.vstack([self.train, nothing]).tocsr()
         # A user without history is row -1: the empty one at the end.
-        self.known = known[np.where(self.user < 0, len(users), self.user)]
+        self.told = told[np.where(self.user < 0, len(users), self.user)]
         for name in request["histories"]:
-            self.known += self._history(name, catalogue)
-        # Interactions of one user are not independent, whatever else they ask with.
-        self.cluster = number(asking)[0]
-        self.seen_rows = len(seen)
+            self.told += self._history(name)
+        self.known = self.told
+        if beside:
+            self.seen_rows += len(beside)
+            self.known = self.told + self._of_ids(asking[first_row], beside, request)
 
-    def _history(self, name: str, catalogue: np.ndarray) -> sparse.csr_matrix:
+    def _of_ids(
+        self, asking: np.ndarray, table: Table, request: dict[str, Any]
+    ) -> sparse.csr_matrix:
+        """Returns the interactions of the queries' ids, [queries, candidates]."""
+        numbers, ids = number(asking)
+        owner = positions(table.columns[request["query_id"]], ids)
+        candidate = positions(table.columns[request["candidate_id"]], self.catalogue)
+        matrix = baselines.interaction_matrix(
+            owner[owner >= 0], candidate[owner >= 0], (len(ids), self.candidates)
+        )
+        return matrix[numbers]
+
+    def _history(self, name: str) -> sparse.csr_matrix:
         """Returns the candidates in a history feature, [queries, candidates]."""
         ids = self.queries.features[name]
         rows, columns = np.nonzero(ids != b"")
         return baselines.interaction_matrix(
             rows,
-            positions(ids[rows, columns], catalogue),
+            positions(ids[rows, columns], self.catalogue),
             (len(self.queries), self.candidates),
         )
 
     def describe(self, config: EvaluationConfig) -> dict[str, Any]:
         """States the protocol that the figures were measured under."""
-        cold = (self.user < 0) & (np.diff(self.known.indptr) == 0)
+        cold = (self.user < 0) & (np.diff(self.told.indptr) == 0)
         return {
             "definition": "top-k accuracy by candidate id, mean over interactions",
             "masking": "seen kept; in top_k_accuracy_masked seen left out",
             "interactions": len(self.query),
+            "train_interactions": self.train_rows,
             "seen_interactions": self.seen_rows,
             "queries": len(self.queries),
             "distinct_queries": self.distinct,
@@ -178,35 +213,144 @@ class _Data:
             "seed": config.seed,
         }
 
+    def exclusions(self) -> list[list[str]]:
+        """Returns the ids of what is known to each query."""
+        return [
+            [self.catalogue[i].decode() for i in self.known[row].indices]
+            for row in range(len(self.queries))
+        ]
+
+    def figures(self, found: dict[bool, np.ndarray]) -> dict[str, Any]:
+        """Returns the quality of one system.
+
+        Args:
+          found: Its lists, [queries, max(KS)], by whether what is known is left out.
+        """
+        return {
+            "top_k_accuracy": self.accuracy(found[False]),
+            "top_k_accuracy_masked": self.accuracy(found[True]),
+            "ranking": self.ranking(found[False]),
+            "ranking_masked": self.ranking(found[True]),
+        }
+
     def accuracy(self, retrieved: np.ndarray) -> dict[str, float]:
         """Returns top-k accuracy of one list a query, [queries, K]."""
-        ranks = metrics.ranks(retrieved, self.query, self.candidate)
-        return {str(k): v for k, v in metrics.top_k_accuracy(ranks, KS).items()}
+        return _accuracy(metrics.ranks(retrieved, self.query, self.candidate))
+
+    def ranking(self, retrieved: np.ndarray) -> dict[str, float | None]:
+        """Returns metrics of the lists, mean over queries, and of all lists together.
+
+        What is not defined, such as the popularity of nothing, is None.
+        """
+        of_query = self._per_query(retrieved)
+        of_lists = metrics.list_metrics(
+            retrieved,
+            self.query,
+            self.candidate,
+            self.seen_by,
+            self.train.shape[0],
+            RANKING_K,
+        )
+        means = {name: float(values.mean()) for name, values in of_query.items()}
+        return {
+            f"{name}@{RANKING_K}": None if math.isnan(value) else value
+            for name, value in {**means, **of_lists}.items()
+        }
+
+    def _per_query(self, retrieved: np.ndarray) -> dict[str, np.ndarray]:
+        return metrics.per_query_metrics(
+            retrieved, self.query, self.candidate, RANKING_K
+        )
+
+    def parts(self, compared: dict[str, dict[bool, np.ndarray]]) -> dict[str, Any]:
+        """Returns accuracy, known left out, apart by what training has seen.
+
+        Args:
+          compared: Lists by system and by whether what is known is left out.
+
+        Returns:
+          By part the number and share of its interactions and, unless there are none,
+          top-k accuracy by system. An interaction may be in both cold parts.
+        """
+        new_query = (self.user < 0)[self.query]
+        new_candidate = (self.candidate < 0) | (self.seen_by[self.candidate] == 0)
+        parts = {
+            "warm": ~new_query & ~new_candidate,
+            "cold_queries": new_query,
+            "cold_candidates": new_candidate,
+        }
+        ranks = {
+            name: metrics.ranks(found[True], self.query, self.candidate)
+            for name, found in compared.items()
+        }
+        return {
+            part: {
+                "interactions": int(chosen.sum()),
+                "share": float(chosen.mean()),
+                "top_k_accuracy_masked": {
+                    name: _accuracy(one[chosen])
+                    for name, one in ranks.items()
+                    if chosen.any()
+                },
+            }
+            for part, chosen in parts.items()
+        }
 
     def intervals(
-        self, model: np.ndarray, popular: np.ndarray, config: EvaluationConfig
+        self, compared: dict[str, dict[bool, np.ndarray]], config: EvaluationConfig
     ) -> dict[str, Any]:
-        """Returns 95% bootstrap intervals over queries at the gate's k."""
-        if not config.confidence_intervals:
-            return {}
+        """Returns 95% bootstrap intervals over query ids, known left out.
+
+        Args:
+          compared: Lists by system, the model's first, and by whether what is known is
+            left out.
+          config: The gate's k and the seed.
+
+        Returns:
+          `figures` of each system and `differences`, the model minus each other one,
+          by metric: `value`, `low` and `high`.
+        """
         k = config.gates.gate_k
-        hits = [self._hits(lists, k).astype(float) for lists in (model, popular)]
-        accuracy = intervals.bootstrap_mean(
-            hits[0], clusters=self.cluster, seed=config.seed
-        )
-        difference = intervals.paired_bootstrap_difference(
-            hits[0], hits[1], clusters=self.cluster, seed=config.seed
-        )
+        figures: dict[str, dict[str, Any]] = {name: {} for name in compared}
+        differences: dict[str, dict[str, Any]] = {
+            name: {} for name in compared if name != MODEL
+        }
+        for metric, (columns, clusters) in self._samples(compared, k).items():
+            drawn = intervals.resampled_means(columns, clusters, seed=config.seed)
+            means = columns.mean(axis=0)
+            for at, name in enumerate(compared):
+                figures[name][metric] = _bounded(means[at], drawn[:, at])
+                if name != MODEL:
+                    differences[name][metric] = _bounded(
+                        means[0] - means[at], drawn[:, 0] - drawn[:, at]
+                    )
+        return {"k": k, "figures": figures, "differences": differences}
+
+    def _samples(
+        self, compared: dict[str, dict[bool, np.ndarray]], k: int
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Returns by metric the values of cases, [cases, systems], and their query ids.
+
+        A case is a query, or, of accuracy, an interaction.
+        """
+        of_query = [self._per_query(found[True]) for found in compared.values()]
+        hits = [self._hits(found[True], k) for found in compared.values()]
+        asking = self.cluster[np.unique(self.query, return_index=True)[1]]
         return {
-            "k": k,
-            "top_k_accuracy_masked": list(accuracy),
-            "above_popularity": list(difference),
+            **{
+                f"{name}@{RANKING_K}": (
+                    np.stack([values[name] for values in of_query], axis=1),
+                    asking,
+                )
+                for name in ("ndcg", "recall")
+            },
+            f"top_{k}_accuracy": (np.stack(hits, axis=1).astype(float), self.cluster),
         }
 
     def _hits(self, retrieved: np.ndarray, k: int) -> np.ndarray:
         """Tells for each interaction whether its candidate is in the first k."""
-        ranks = metrics.ranks(retrieved, self.query, self.candidate)
-        return (ranks >= 0) & (ranks < k)
+        ranks = metrics.ranks(retrieved[:, :k], self.query, self.candidate)
+        return ranks >= 0
 
     def baseline_lists(
         self, config: EvaluationConfig
@@ -238,10 +382,27 @@ class _Data:
             if self.candidates <= up_to:
                 score = fit(self.train)
                 lists[name] = {
-                    masked: baselines.rank(score, self.known, max(KS), mask_seen=masked)
+                    masked: baselines.rank(
+                        score,
+                        self.told,
+                        max(KS),
+                        mask_seen=masked,
+                        hidden=self.known if masked else None,
+                    )
                     for masked in (False, True)
                 }
         return lists
+
+
+def _accuracy(ranks: np.ndarray) -> dict[str, float]:
+    """Returns top-k accuracy of ranks, [interactions]."""
+    return {str(k): v for k, v in metrics.top_k_accuracy(ranks, KS).items()}
+
+
+def _bounded(value: float, drawn: np.ndarray) -> dict[str, float]:
+    """Returns a figure and the 95% interval of its bootstrap samples."""
+    low, high = intervals.percentile_interval(drawn)
+    return {"value": float(value), "low": low, "high": high}
 
 
 def _mean_recall(approximate: np.ndarray, exact: np.ndarray, k: int) -> float:
@@ -257,36 +418,48 @@ def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
       each k of RECALL_KS, are [queries, k].
     """
     longest = max(KS)
-    catalogue = model.candidate_ids()
     queries = model.embed_query(data.queries.features)
     embeddings = model.embeddings()
-    seen = [
-        [catalogue[i].decode() for i in data.known[row].indices]
-        for row in range(len(data.queries))
-    ]
-
-    def ask(exact: bool, exclude: list[list[str]] | None, k: int) -> np.ndarray:
-        found = []
-        for at in range(0, len(data.queries), _BATCH):
-            part = slice(at, at + _BATCH)
-            features = {n: v[part] for n, v in data.queries.features.items()}
-            answer = model.search(features, k, exclude and exclude[part], exact)
-            found.append(answer[CANDIDATE_ID].numpy())
-        ids = np.concatenate(found)
-        return positions(ids.reshape(-1), catalogue).reshape(ids.shape)
-
     lists = {
         "exact": metrics.exact_top_k(queries, embeddings, longest)[1],
         "exact_masked": metrics.exact_top_k(queries, embeddings, longest, data.known)[
             1
         ],
-        "exact_signature": ask(True, None, longest),
+        "exact_signature": _ask(model, data, None, longest, exact=True),
     }
-    for name, exclude in (("scann", None), ("scann_masked", seen)):
+    known = data.exclusions()
+    for name, exclude in ((MODEL, None), (f"{MODEL}_masked", known)):
         # A request for fewer rescores fewer: each recall is that of its own k.
-        lists |= {f"{name}@{k}": ask(False, exclude, k) for k in RECALL_KS}
+        lists |= {f"{name}@{k}": _ask(model, data, exclude, k) for k in RECALL_KS}
         lists[name] = lists[f"{name}@{longest}"]
     return lists
+
+
+def _previous_lists(path: str, data: _Data) -> dict[bool, np.ndarray]:
+    """Asks another servable the same; what the catalogue has no longer is a miss."""
+    model = Recommender(path)
+    return {
+        masked: _ask(model, data, data.exclusions() if masked else None, max(KS))
+        for masked in (False, True)
+    }
+
+
+def _ask(
+    model: Recommender,
+    data: _Data,
+    exclude: list[list[str]] | None,
+    k: int,
+    exact: bool = False,
+) -> np.ndarray:
+    """Asks a servable every query, in batches; returns rows of the catalogue."""
+    found = []
+    for at in range(0, len(data.queries), _BATCH):
+        part = slice(at, at + _BATCH)
+        features = {n: v[part] for n, v in data.queries.features.items()}
+        answer = model.search(features, k, exclude and exclude[part], exact)
+        found.append(answer[CANDIDATE_ID].numpy())
+    ids = np.concatenate(found)
+    return positions(ids.reshape(-1), data.catalogue).reshape(ids.shape)
 
 
 def _latency(

@@ -48,7 +48,7 @@ def index_gates(config: GatesConfig, report: dict[str, Any]) -> list[Gate]:
     Args:
       config: The bounds.
       report: `recall`, `latency_ms`, `exact_signature_recall`,
-        `top_k_accuracy_masked` and `baselines` as the report has them.
+        `top_k_accuracy_masked`, `baselines` and `intervals` as the report has them.
 
     Returns:
       One gate for each bound that is set. That the exact signature agrees with an
@@ -76,6 +76,17 @@ def index_gates(config: GatesConfig, report: dict[str, Any]) -> list[Gate]:
                 report["top_k_accuracy_masked"]["scann"][k],
                 report["baselines"]["popularity"]["top_k_accuracy_masked"][k],
                 "above",
+            )
+        )
+    before = report["intervals"]["differences"].get("previous")
+    if config.not_worse_than_blessed and before:
+        gates.append(
+            Gate(
+                f"masked top-{config.gate_k} accuracy minus that of the last blessed "
+                "model, upper end of its 95% interval",
+                before[f"top_{config.gate_k}_accuracy"]["high"],
+                0.0,
+                "at least",
             )
         )
     return gates

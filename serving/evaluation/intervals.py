@@ -53,16 +53,57 @@ def bootstrap_mean(
             one sample or a confidence outside (0, 1).
     """
     numbers = _values("values", values)
+    means = resampled_means(numbers[:, None], clusters, samples, seed)
+    return percentile_interval(means[:, 0], confidence)
+
+
+def resampled_means(
+    values: ArrayLike,
+    clusters: ArrayLike | None = None,
+    samples: int = 1000,
+    seed: int = 42,
+) -> NDArray[np.float64]:
+    """Draws the means of several systems over the same cases, resampled together.
+
+    The difference of two columns is then a sample of the paired difference, and one
+    draw serves every system and every pair of them.
+
+    Args:
+        values: `[m, s]` values of each case, a column a system.
+        clusters: `[m]` cluster of each case, as for `bootstrap_mean`.
+        samples: Bootstrap samples.
+        seed: Seed of the draws.
+
+    Returns:
+        `[samples, s]` means; NaN without cases.
+
+    Raises:
+        ValueError: On shapes that do not fit, values that are not finite or fewer than
+            one sample.
+    """
+    table = np.asarray(values, np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"values must be [cases, systems], but is {table.shape}.")
+    if not np.isfinite(table).all():
+        raise ValueError("values must be finite, but hold NaN or infinity.")
     if samples < 1:
         raise ValueError(f"samples must be at least 1, but is {samples}.")
+    if len(table) == 0:
+        return np.full((samples, table.shape[1]), np.nan)
+    sums, counts = _totals(table, clusters)
+    return _resampled_means(sums, counts, samples, seed)
+
+
+def percentile_interval(means: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Returns the interval that holds the middle share of resampled means.
+
+    Raises:
+        ValueError: If the confidence is outside (0, 1).
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, but is {confidence}.")
-    if len(numbers) == 0:
-        return Interval(float("nan"), float("nan"))
-    sums, counts = _totals(numbers, clusters)
-    means = _resampled_means(sums, counts, samples, seed)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(np.asarray(means), [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 
@@ -104,33 +145,40 @@ def paired_bootstrap_difference(
 
 def _totals(
     values: NDArray[np.float64], clusters: ArrayLike | None
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Adds up the values of each cluster: `[c]` sums and `[c]` counts."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Adds up the values of each cluster: `[c, s]` sums and `[c]` counts."""
     if clusters is None:
-        return values, np.ones(len(values), np.int64)
+        return values, np.ones(len(values))
     names = np.asarray(clusters)
-    if names.shape != values.shape:
+    if names.shape != values.shape[:1]:
         raise ValueError(
             f"clusters must name one cluster for each of the {len(values)} values, "
             f"but its shape is {names.shape}."
         )
     _, owner, counts = np.unique(names, return_inverse=True, return_counts=True)
-    sums = np.bincount(owner, weights=values).astype(np.float64)
-    return sums, counts.astype(np.int64)
+    columns = [np.bincount(owner, weights=column) for column in values.T]
+    return np.stack(columns, axis=1), counts.astype(np.float64)
 
 
 def _resampled_means(
-    sums: NDArray[np.float64], counts: NDArray[np.int64], samples: int, seed: int
+    sums: NDArray[np.float64], counts: NDArray[np.float64], samples: int, seed: int
 ) -> NDArray[np.float64]:
-    """Draws `[samples]` means of as many clusters as there are, in bounded memory."""
+    """Draws `[samples, s]` means of as many clusters as there are, in bounded memory.
+
+    How often each cluster was drawn, times the totals, is one product of matrices.
+    """
     generator = np.random.default_rng(seed)
     size = len(sums)
-    means = np.empty(samples)
+    totals = np.column_stack([sums, counts])
+    means = np.empty((samples, sums.shape[1]))
     step = max(1, _DRAWS_PER_BLOCK // size)
     for start in range(0, samples, step):
         block = means[start : start + step]
         drawn = generator.integers(size, size=(len(block), size))
-        block[:] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+        cells = (drawn + np.arange(len(block))[:, None] * size).ravel()
+        times = np.bincount(cells, minlength=len(block) * size).reshape(-1, size)
+        drawn_totals = times.astype(np.float64) @ totals
+        block[:] = drawn_totals[:, :-1] / drawn_totals[:, -1:]
     return means
 
 

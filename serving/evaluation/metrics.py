@@ -108,6 +108,9 @@ def per_query_metrics(
       whose first `min(k, |R|)` candidates are relevant
     - `mrr`: `1 / (1 + rank of the first hit)`, 0 without a hit in the first k
     - `hit_rate`: 1 with a hit in the first k, else 0
+    - `map`: average precision, `sum(rel_i * precision at i + 1, i < k)` over
+      `min(k, |R|)`. Like NDCG it is 1 for an ideal list however many are relevant;
+      TREC's `map_cut` divides by `|R|` and is lower where there are more than k.
 
     An interaction given twice counts once. Candidates of -1 cannot be told apart, so
     each stays in `R` as one that no list finds: leaving candidates out of the
@@ -144,12 +147,105 @@ def per_query_metrics(
     hits = np.bincount(owner, minlength=count)
     first = np.full(count, np.inf)
     np.minimum.at(first, owner, position.astype(np.float64))
+    order = np.lexsort((position, owner))
+    owner, position = owner[order], position[order]
+    so_far = np.arange(len(owner)) - np.searchsorted(owner, owner) + 1
+    precision = np.bincount(owner, so_far / (position + 1), minlength=count)
     return {
         "recall": hits / relevant,
         "ndcg": gain / ideal,
         "mrr": 1 / (first + 1),
         "hit_rate": (hits > 0).astype(np.float64),
+        "map": precision / np.minimum(relevant, k),
     }
+
+
+def list_metrics(
+    retrieved: ArrayLike,
+    query: ArrayLike,
+    candidate: ArrayLike,
+    seen_by: ArrayLike,
+    queries: int,
+    k: int,
+) -> dict[str, float]:
+    """Describes what all lists together recommend, rather than whether it is right.
+
+    With `L` the first k of each list, n candidates in the catalogue and `u_i` the
+    training queries that interacted with candidate i, of `queries` in all:
+
+    - `coverage`: share of the catalogue that is in anyone's L (aggregate diversity,
+      Adomavicius and Kwon 2012)
+    - `gini`: `sum((2 j - n - 1) p_j, j = 1..n) / (n - 1)` with `p_j` the shares of all
+      recommendations that go to each candidate, ascending (Shani and Gunawardana
+      2011): 0 when all are recommended as often, 1 when it is always the same one
+    - `popularity_bias`: mean `u_i` of what is recommended over that of what was held
+      out, each the mean over queries of the mean over a query's candidates: the group
+      average popularity of Abdollahpouri et al. ("The Unfairness of Popularity Bias in
+      Recommendation", 2019), whose lift is this minus 1. 1 is as popular as what was
+      chosen
+    - `novelty`: mean over queries of the mean self-information `-log2(u_i / queries)`
+      of L, in bits (Zhou et al. 2010; Vargas and Castells 2011). A candidate that
+      training has not seen counts as seen once, for the surprise to be finite
+
+    Args:
+        retrieved: `[q, K]` candidate indices, best first, padded with -1.
+        query: `[m]` row of `retrieved` that each held-out interaction belongs to.
+        candidate: `[m]` its candidate, -1 when it is not in the catalogue; these have
+            no popularity and are left out.
+        seen_by: `[n]` training queries that interacted with each candidate.
+        queries: Number of training queries.
+        k: Cut-off, at least 1.
+
+    Returns:
+        The figures by name. NaN where there is nothing to average: no list has a
+        candidate, or nothing that was held out has been seen in training.
+
+    Raises:
+        ValueError: On a wrong shape or type, a k below 1, a query outside `0..q-1` or
+            a candidate outside the catalogue.
+    """
+    _positive("k", k)
+    lists = _indices("retrieved", retrieved, 2)[:, :k]
+    seen = _indices("seen_by", seen_by, 1)
+    rows, chosen = _interactions(query, candidate, len(lists))
+    for name, values in (("retrieved", lists), ("candidate", chosen)):
+        if values.max(initial=PADDING) >= len(seen):
+            raise ValueError(
+                f"{name} names candidate {values.max()}, but the catalogue's last is "
+                f"{len(seen) - 1}."
+            )
+    owner, column = np.nonzero(lists >= 0)
+    recommended = lists[owner, column]
+    known = chosen >= 0
+    often = np.bincount(recommended, minlength=len(seen))
+    held_out = _mean_of_means(seen[chosen[known]], rows[known])
+    surprise = np.log2(max(queries, 1)) - np.log2(np.maximum(seen, 1))
+    return {
+        "coverage": np.count_nonzero(often) / len(seen) if len(seen) else float("nan"),
+        "gini": _gini(often),
+        "popularity_bias": _mean_of_means(seen[recommended], owner) / held_out
+        if held_out
+        else float("nan"),
+        "novelty": _mean_of_means(surprise[recommended], owner),
+    }
+
+
+def _mean_of_means(values: NDArray[Any], owner: Indices) -> float:
+    """Averages over owners the mean of each owner's values; NaN without values."""
+    if not len(values):
+        return float("nan")
+    counts = np.bincount(owner)
+    sums = np.bincount(owner, values)
+    return float((sums[counts > 0] / counts[counts > 0]).mean())
+
+
+def _gini(often: Indices) -> float:
+    """Computes the Gini index of counts; NaN of nothing, 0 of a single one."""
+    total, size = int(often.sum()), len(often)
+    if not total:
+        return float("nan")
+    weights = 2 * np.arange(1, size + 1) - size - 1
+    return float(weights @ np.sort(often) / (total * max(size - 1, 1)))
 
 
 def recall_against_exact(approximate: ArrayLike, exact: ArrayLike, k: int) -> Values:

@@ -62,6 +62,20 @@ TIME = {
     "timestamp": "timestamp",
     "fractions": {"train": 0.6, "valid": 0.2, "eval": 0.2},
 }
+WITHIN = {
+    "method": "within_query",
+    "seed": 42,
+    "fractions": {"train": 0.8, "valid": 0.1, "eval": 0.1},
+    "query": "user_id",
+    "keys": KEYS,
+}
+LAST_OUT = {
+    "method": "leave_last_out",
+    "query": "user_id",
+    "keys": KEYS,
+    "timestamp": "timestamp",
+    "valid": True,
+}
 NONE = {"method": "none"}
 TWO_WORKERS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
 
@@ -305,7 +319,9 @@ def test_random_split_of_100k_ratings(movielens_data_dir, tmp_path, caplog):
     assert not any(map(belongs_to_train, found["eval"][::10]))
 
 
-@pytest.mark.parametrize("split", [RANDOM, TIME], ids=["random", "time"])
+@pytest.mark.parametrize(
+    "split", [RANDOM, TIME, WITHIN, LAST_OUT], ids=lambda split: split["method"]
+)
 def test_split_ignores_order_shards_and_workers(cuts, tmp_path, split):
     found = [
         {
@@ -345,6 +361,31 @@ def test_time_split_against_numpy(cuts, tmp_path):
     largest = np.bincount((everything - everything[0]) // width).max()
     assert abs(len(times["train"]) - 1800) <= largest / 2
     assert abs(len(times["train"]) + len(times["valid"]) - 2400) <= largest / 2
+
+
+@pytest.mark.parametrize("rows_per_piece", [1, 1 << 16])
+def test_splits_within_queries_against_counting(
+    cuts, tmp_path, rows_per_piece, monkeypatch
+):
+    monkeypatch.setattr(split_examples, "_ROWS_PER_PIECE", rows_per_piece)
+    everything = read(generate(cuts["data_dir"], cuts["four"], NONE, tmp_path / "all"))
+    for split in (WITHIN, LAST_OUT):
+        folder = tmp_path / split["method"]
+        found = read(generate(cuts["data_dir"], cuts["four"], split, folder))
+        assert sorted(sum(found.values(), [])) == sorted(everything["train"])
+        times: dict[str, dict[bytes, list[int]]] = {
+            name: collections.defaultdict(list) for name in found
+        }
+        for name, rows in found.items():
+            for user, _, timestamp in map(rating_key, rows):
+                times[name][user].append(timestamp)
+        for user, own in times["train"].items():
+            held_out = [times[name][user] for name in ("valid", "eval")]
+            total = len(own) + sum(map(len, held_out))
+            share = max(total // 10, 1) if split is WITHIN else 1
+            assert list(map(len, held_out)) == [share * (total >= 3)] * 2
+            if split is LAST_OUT and total >= 3:
+                assert max(own) <= held_out[0][0] <= held_out[1][0]
 
 
 def test_shuffle_is_the_tutorials(movielens_data_dir, tmp_path):
@@ -396,6 +437,9 @@ def test_an_empty_split_is_one_sentence(cuts, tmp_path):
             "without the feature 'user' that the split goes",
         ),
         ({**TIME, "timestamp": "when"}, "without the integer feature 'when'"),
+        ({**WITHIN, "query": "user"}, "without the feature 'user' that the split"),
+        ({**LAST_OUT, "keys": ["item"]}, "without the feature 'item' that the split"),
+        ({**LAST_OUT, "timestamp": "user_rating"}, "integer feature 'user_rating'"),
         ({**TIME, "timestamp": "user_rating"}, "the integer feature 'user_rating'"),
         ({**TIME, "timestamp": "movie_genres"}, "the integer feature 'movie_genres'"),
     ],

@@ -226,6 +226,69 @@ def test_another_encoding_and_no_header(read, tmp_path):
     assert found == {"train": examples_of(rows)}
 
 
+RENAME = {"User ID": "user", "when": "item", "Größe/€": "when", "item": "price"}
+"""New names by those in the files; two of them change places."""
+
+
+@pytest.mark.parametrize("name", [*WRITERS, "tfrecord"])
+def test_columns_go_by_other_names(name, read, tmp_path):
+    rows = make_rows(60)
+    in_file = {new: old for old, new in RENAME.items()}
+    named = [{in_file.get(k, k): v for k, v in row.items()} for row in rows]
+    path = tmp_path / f"log.{name}"
+    if name == "csv":
+        head, _, rest = as_csv(rows).partition(b"\r\n")
+        names = [in_file.get(k, k) for k in head.decode().split(",")]
+        path.write_bytes(",".join(names).encode() + b"\r\n" + rest)
+    elif name == "tfrecord":
+        write_tfrecord(path, rows)
+        path.write_bytes(renamed_records(path, in_file))
+    else:
+        path.write_bytes(WRITERS[name](named))
+    found = read(str(path), name=name, rename=RENAME)
+    assert found == {"train": examples_of(rows)}
+
+
+def renamed_records(path: pathlib.Path, new: dict[str, str]) -> bytes:
+    """Rewrites a TFRecord file with other names of features."""
+    whole = path.with_suffix(".renamed")
+    with tf.io.TFRecordWriter(str(whole)) as writer:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            old, example = tf.train.Example.FromString(record), tf.train.Example()
+            for name, feature in old.features.feature.items():
+                example.features.feature[new.get(name, name)].CopyFrom(feature)
+            writer.write(example.SerializeToString())
+    return whole.read_bytes()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_column_to_rename_must_be_there(name, read, tmp_path):
+    path = tmp_path / f"log.{name}"
+    path.write_bytes(WRITERS[name](make_rows(10)))
+    with pytest.raises(UserError) as error:
+        read(str(path), name=name, rename={"User": "user"})
+    assert str(error.value).startswith(
+        f"{path} has no column 'User' that source.rename could rename: did you mean "
+        "'user'?"
+    )
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_rename_that_nothing_reads_stops_nothing(name, read, tmp_path):
+    rows = make_rows(10)
+    path = tmp_path / f"log.{name}"
+    path.write_bytes(WRITERS[name](rows))
+    found = read(str(path), name=name, rename={"Color": "colour"})
+    assert found == {"train": examples_of(rows)}
+
+
+def test_two_features_of_tfrecords_do_not_get_one_name(read, tmp_path):
+    write_tfrecord(tmp_path / "log", make_rows(10))
+    with pytest.raises(UserError) as error:
+        read(str(tmp_path / "log"), name="tfrecord", rename={"user": "item"})
+    assert "column 'item' is there already, and source.rename" in str(error.value)
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(read, tmp_path):
     rows = make_rows(10)
     (tmp_path / "log.csv").write_bytes(b"\xef\xbb\xbf" + as_csv(rows))

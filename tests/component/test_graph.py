@@ -8,6 +8,7 @@ import pathlib
 import pytest
 from tfx.dsl.compiler import compiler
 from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 import pipeline.graph
 from pipeline.config import PipelineConfig, load_config
@@ -49,7 +50,7 @@ UPSTREAM = {
     "Trainer": {"Transform.candidates", "Transform.interactions"},
     "CandidateEmbedder": {"ExampleCleaner", "Trainer"},
     "ScannIndexer": {"CandidateEmbedder", "Trainer"},
-    "IndexEvaluator": {"ExampleCleaner", "ScannIndexer"},
+    "IndexEvaluator": {"ExampleCleaner", "LatestBlessedModel", "ScannIndexer"},
     "LatestBlessedModel": {"ScannIndexer"},
     "Evaluator": {
         "ExampleCleaner",
@@ -182,6 +183,7 @@ def test_a_valid_split_is_transformed_and_watched():
     for override in (
         fractions,
         "interactions.split={method: shuffle, counts: {train: 9, valid: 1, eval: 2}}",
+        "interactions.split={method: leave_last_out, valid: true}",
     ):
         watched = parameters(build(override))
         for node, key in (
@@ -195,6 +197,98 @@ def test_a_valid_split_is_transformed_and_watched():
         config_ = watched["Transform.interactions"]["splits_config"]
         assert config_.count("train") == 2 and config_.count("valid") == 1
         assert "eval" not in config_
+
+
+BIGQUERY = (
+    "interactions.source={bigquery: shop.sales.orders}",
+    "candidates.source={bigquery: SELECT * FROM shop.sales.products}",
+    "beam_args=[--project=shop, --temp_location=gs://bucket/tmp]",
+)
+
+
+def test_bigquery_is_tfxs_own_component_and_nothing_else_changes():
+    built = build(*BIGQUERY)
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    assert found == UPSTREAM
+    graph = compiler.Compiler().compile(built)
+    nodes = {one.pipeline_node.node_info.id: one.pipeline_node for one in graph.nodes}
+    for source, splits, table in (
+        ("interactions", ["train", "eval"], "shop.sales.orders"),
+        ("candidates", ["train"], "shop.sales.products"),
+    ):
+        node = nodes[f"ExampleGen.{source}"]
+        assert node.node_info.type.name == (
+            "tfx.extensions.google_cloud_big_query.example_gen.component."
+            "BigQueryExampleGen"
+        )
+        given = node.parameters.parameters["input_config"].field_value.string_value
+        queries = json.loads(given)["splits"]
+        assert [one["name"] for one in queries] == splits
+        assert all(table in one["pattern"] for one in queries)
+    spec = pipeline_pb2.IntermediateDeploymentConfig()
+    graph.deployment_config.Unpack(spec)
+    beam = executable_spec_pb2.BeamExecutableSpec()
+    spec.executor_specs["ExampleGen.interactions"].Unpack(beam)
+    assert beam.python_executor_spec.class_path == (
+        "tfx.extensions.google_cloud_big_query.example_gen.executor.Executor"
+    )
+    assert "--project=shop" in beam.beam_pipeline_args
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("{method: random, by: query}", {"keys": ["user_id"], "seed": 42}),
+        (
+            "{method: random, by: within_query, seed: 7}",
+            {
+                "method": "within_query",
+                "query": "user_id",
+                "keys": ["user_id", "movie_id", "timestamp"],
+                "seed": 7,
+            },
+        ),
+        (
+            "{method: leave_last_out}",
+            {
+                "query": "user_id",
+                "keys": ["user_id", "movie_id", "timestamp"],
+                "timestamp": "timestamp",
+                "valid": False,
+            },
+        ),
+    ],
+)
+def test_a_split_is_told_the_features_that_it_goes_by(split, expected):
+    found = parameters(build(f"interactions.split={split}"))
+    text = found["ExampleGen.interactions"]["split"]
+    quoted = text[text.index('"{') : text.rindex('"') + 1]
+    told = json.loads(json.loads(quoted))
+    assert {**told, **expected} == told
+    assert "by" not in told
+
+
+@pytest.mark.parametrize(
+    ("split", "before"),
+    [
+        ("{method: random}", False),
+        ("{method: random, by: within_query}", False),
+        ("{method: random, by: query}", True),
+        ("{method: leave_last_out}", True),
+        ("{method: time}", True),
+    ],
+)
+def test_a_history_holds_what_came_before_where_later_ones_are_held_out(split, before):
+    found = parameters(
+        build(
+            f"interactions.split={split}",
+            "interactions.features={seen_before: {type: history}}",
+        )
+    )
+    rules = found["InteractionPreparer"]["preparation"]
+    assert f'history_of_all_splits\\": {str(before).lower()}' in rules
 
 
 def test_without_a_schema_one_is_inferred():

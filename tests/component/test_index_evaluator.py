@@ -152,12 +152,13 @@ def test_the_protocol_is_stated(world, first_run):
 def evaluate(made, new_artifact):
     """Runs the executor; returns its two artifacts."""
 
-    def run(gates: GatesConfig, model=None) -> tuple[Any, Any]:
+    def run(gates: GatesConfig, model=None, previous=None) -> tuple[Any, Any]:
         evaluation = new_artifact(IndexEvaluation)
         blessing = new_artifact(standard_artifacts.InfraBlessing)
         executor.Executor().Do(
             {
                 "model": [model or made("ScannIndexer", "model")],
+                "previous_model": [previous] if previous else [],
                 "interactions": [made("ExampleCleaner", "cleaned_interactions")],
             },
             {"evaluation": [evaluation], "blessing": [blessing]},
@@ -184,6 +185,18 @@ def test_a_bound_that_is_missed_withholds_the_blessing(evaluate, first_run):
     assert report["latency_ms"]["queries"] == 5
     assert set(report["baselines"]) == {"popularity"}
     assert report["intervals"] == {}
+
+
+def test_a_previous_model_is_measured_beside(evaluate, made):
+    model = made("ScannIndexer", "model")
+    bounds = GatesConfig(max_p99_ms=None)
+    evaluation, blessing = evaluate(bounds, model, previous=model)
+    assert blessing.get_int_custom_property("blessed") == 1
+    report = json.loads(pathlib.Path(evaluation.uri, "report.json").read_text())
+    for name in ("top_k_accuracy", "top_k_accuracy_masked", "ranking_masked"):
+        assert report["previous"][name] == report[name]["scann"]
+    (gate,) = (gate for gate in report["gates"] if "blessed" in gate["name"])
+    assert (gate["value"], gate["passed"]) == (0, True)
 
 
 def test_a_damaged_servable_is_one_sentence(evaluate, made, new_artifact):

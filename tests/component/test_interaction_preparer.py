@@ -110,6 +110,22 @@ def test_interactions_that_the_table_does_not_know_are_told(
     )
 
 
+def test_of_one_time_what_is_held_out_comes_last(prepare, new_examples):
+    """Files of eval are read before those of train; no history may tell of them."""
+    at_once = {
+        split: [[row("a", item, time=7 * DAY_S)]]
+        for split, item in (("train", "x"), ("valid", "y"), ("eval", "z"))
+    }
+    splits = prepare(
+        new_examples(at_once),
+        timestamp="time",
+        histories={"before": 5},
+        history_of_all_splits=True,
+    )
+    histories = {split: rows[0].get("before", []) for split, rows in splits.items()}
+    assert histories == {"train": [], "valid": [b"x"], "eval": [b"x", b"y"]}
+
+
 TWICE = {"train": [[{"id": b"a", "age": 2.0}, {"id": b"b"}, {"id": b"a", "age": 1.0}]]}
 
 

@@ -37,9 +37,9 @@ NODES = [
     "Trainer",
     "CandidateEmbedder",
     "ScannIndexer",
-    "IndexEvaluator",
     "LatestBlessedModel",
     "Evaluator",
+    "IndexEvaluator",
     "Pusher",
 ]
 RESOLVER = "LatestBlessedModel"
@@ -156,6 +156,7 @@ def test_metrics_prints_the_summary_and_nothing_else(home, second_run):
     assert json.loads(said.stdout)["pushed_version"] == second_run.versions[-1]
     table = home.shortlist("metrics", "--root", str(home.root)).stdout
     assert f"pushed version {second_run.versions[-1]}" in table
+    assert "with 95% intervals" in table and "cold queries" in table
 
 
 def test_the_pushed_version_is_the_models_and_tells_what_was_measured(home, first_run):
@@ -315,7 +316,8 @@ def test_a_new_model_is_compared_with_the_last_blessed_one(first_run, changed_ru
     candidate = changed_run.outputs["ScannIndexer"]["model"]
     assert changed_run.inputs["Evaluator"]["model"] == [candidate.id]
     assert changed_run.inputs["Evaluator"]["baseline_model"] == [baseline.id]
-    (gate,) = (
+    assert changed_run.inputs["IndexEvaluator"]["previous_model"] == [baseline.id]
+    chance, gate = (
         gate for gate in changed_run.summary["gates"] if "blessed" in gate["name"]
     )
     old, new = (
@@ -324,6 +326,11 @@ def test_a_new_model_is_compared_with_the_last_blessed_one(first_run, changed_ru
     )
     assert gate["value"] == pytest.approx(new - old, abs=1e-6)
     assert (gate["bound"], gate["side"]) == (-0.01, "at least")
+    assert (chance["bound"], chance["side"]) == (0, "at least")
+    previous = changed_run.summary["previous"]
+    assert previous["ranking"] == first_run.summary["ranking"]["scann"]
+    assert previous["top_k_accuracy"] == first_run.summary["top_k_accuracy"]["scann"]
+    assert first_run.summary["previous"] is None
 
 
 def test_slices_are_the_new_models_own_beside_a_baseline(first_run, changed_run):

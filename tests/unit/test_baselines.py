@@ -136,6 +136,19 @@ def test_popularity_by_hand():
     ]
 
 
+def test_what_is_hidden_is_left_out_beside_the_history(monkeypatch):
+    train, hidden = random_matrix(9, 12, seed=1), random_matrix(9, 12, seed=2)
+    score = baselines.popularity(train)
+    everything = baselines.rank(score, train, 12, mask_seen=False)
+    monkeypatch.setattr(baselines, "_CELLS_PER_BLOCK", 24)  # two rows a block
+    for mask_seen in (False, True):
+        left_out = (hidden + (train if mask_seen else 0 * train)).toarray() > 0
+        found = baselines.rank(score, train, 12, mask_seen=mask_seen, hidden=hidden)
+        for row, full, gone in zip(found, everything, left_out, strict=True):
+            kept = [i for i in full if not gone[i]]
+            assert row.tolist() == kept + [-1] * (12 - len(kept))
+
+
 @given(histories(), st.integers(1, 10), st.booleans())
 def test_popularity_equals_a_loop(rows, k, mask_seen):
     counts = Counter(i for row in rows for i, seen in enumerate(row) if seen)

@@ -11,11 +11,13 @@ from typing import Any
 
 import duckdb
 import farmhash
+import numpy as np
 import pytest
 import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components import splits
 from components.bigquery_example_gen.queries import split_queries
 from components.columns import Column, Kind
 from serving.errors import UserError
@@ -33,6 +35,14 @@ TIME = {
     "method": "time",
     "timestamp": "time",
     "fractions": {"train": 0.7, "valid": 0.1, "eval": 0.2},
+}
+WITHIN = {**RANDOM, "method": "within_query", "query": "user id"}
+LAST_OUT = {
+    "method": "leave_last_out",
+    "query": "user id",
+    "keys": KEYS,
+    "timestamp": "time",
+    "valid": True,
 }
 COLUMNS = [
     Column("user id", Kind.TEXT, required=True),
@@ -105,6 +115,61 @@ def test_a_time_split_cuts_where_sorting_would(database):
     assert max(valid) == ordered[int(0.8 * ROWS) - 1] < min(held_out)
 
 
+def counted_by_user(
+    database: duckdb.DuckDBPyConnection, source: str, split: dict[str, Any]
+) -> dict[str, dict[str, list[Any]]]:
+    """The distinct rows of each user by split; none is lost and none is in two."""
+    queries = split_queries(source, COLUMNS, split)
+    rows = {name: run(database, query) for name, query in queries.items()}
+    everything = run(database, split_queries(source, COLUMNS, ALL)["train"])
+    assert sorted(sum(rows.values(), [])) == sorted(everything)
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name, own in rows.items():
+        for row in sorted(set(own)):
+            user = found.setdefault(row[0], {n: [] for n in queries})
+            assert not any(row in rows for n, rows in user.items() if n != name)
+            user[name].append(row)
+    return found
+
+
+# Of user u there are u rows, the last ones at the same time, and one of them twice.
+UNEVEN = (
+    "SELECT u AS `user id`, i AS item, LEAST(i, u - 2) AS time "
+    "FROM UNNEST(GENERATE_ARRAY(1, 40)) AS u, UNNEST(GENERATE_ARRAY(1, 40)) AS i "
+    "WHERE i <= u UNION ALL SELECT 7, 3, 3"
+)
+
+
+def test_a_split_within_queries_gives_each_its_shares(database):
+    shares = {"train": 0.43, "eval": 0.57}
+    for fractions in (WITHIN["fractions"], shares):
+        split = {**WITHIN, "fractions": fractions}
+        rules = splits.parse_split(split)
+        for user, own in counted_by_user(database, UNEVEN, split).items():
+            counts = {name: len(rows) for name, rows in own.items()}
+            expected = {
+                name: int(count)
+                for name, count in rules.held_out(np.array(int(user))).items()
+            }
+            expected["train"] = int(user) - sum(expected.values())
+            assert counts == expected
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_the_last_row_of_each_query_is_held_out(valid, database):
+    found = counted_by_user(database, UNEVEN, {**LAST_OUT, "valid": valid})
+    for user, own in found.items():
+        times = {name: [row[2] for row in rows] for name, rows in own.items()}
+        if int(user) < 3:
+            assert set(map(len, own.values())) == {0, int(user)}
+            continue
+        assert len(times["eval"]) == 1
+        held_out = times["eval"] + times.get("valid", [])
+        assert len(held_out) == 1 + valid
+        assert max(times["train"]) <= min(held_out)
+        assert times["eval"][0] == max(held_out)
+
+
 def test_a_row_without_a_time_is_not_lost(database):
     source = "SELECT CAST(NULL AS INT64) AS time UNION ALL SELECT 1 UNION ALL SELECT 9"
     split = {**TIME, "fractions": {"train": 0.5, "eval": 0.5}}
@@ -113,9 +178,10 @@ def test_a_row_without_a_time_is_not_lost(database):
     assert rows == [[(1,), (None,)], [(9,)]]
 
 
-def test_a_random_split_is_drawn_anew_by_its_seed_alone(database):
+@pytest.mark.parametrize("split", [RANDOM, WITHIN], ids=["random", "within_query"])
+def test_a_random_split_is_drawn_anew_by_its_seed_alone(split, database):
     def train(seed: int) -> list[tuple[Any, ...]]:
-        queries = split_queries("shop.sales.log", COLUMNS, {**RANDOM, "seed": seed})
+        queries = split_queries("shop.sales.log", COLUMNS, {**split, "seed": seed})
         return sorted(run(database, queries["train"]))
 
     assert train(3) == train(3) != train(4)
@@ -235,8 +301,8 @@ def test_a_table_is_read_whole(table):
         (
             "a.b.c",
             {"method": "shuffle", "seed": 1, "counts": {"train": 1, "eval": 1}},
-            "split.method shuffle goes by the order of a TFDS dataset; choose random "
-            "or time for BigQuery",
+            "split.method shuffle goes by the order of a TFDS dataset; choose another "
+            "one for BigQuery",
         ),
     ],
 )

@@ -19,10 +19,32 @@ ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "movielens-100k.yaml")
 
 
+RANKING = {
+    "ndcg@10": 0.3301,
+    "recall@10": 0.2749,
+    "mrr@10": 0.61,
+    "map@10": 0.21,
+    "hit_rate@10": 0.88,
+    "coverage@10": 0.43,
+    "gini@10": 0.87,
+    "popularity_bias@10": None,
+    "novelty@10": 2.345,
+}
+NOTHING = {"top_k_accuracy_masked": {}}
+
+
 def a_summary(version="1700000000", passed=True):
     """A summary as a run writes it."""
     figures = {str(k): 0.1 for k in (1, 5, 10, 50, 100)}
     both = {"exact": figures, "scann": figures}
+    system = {
+        "top_k_accuracy": figures,
+        "top_k_accuracy_masked": figures,
+        "ranking": RANKING,
+        "ranking_masked": RANKING,
+    }
+    bounded = {"value": 0.1, "low": 0.09, "high": 0.11}
+    metrics = dict.fromkeys(("ndcg@10", "recall@10", "top_100_accuracy"), bounded)
     times = {"p50": 0.5, "p95": 0.6, "p99": 0.7}
     gate = {"name": "recall@10", "value": 0.5, "bound": 0.9, "side": "at least"}
     sentence = "recall@10: 0.5, must be at least 0.9, missed by 0.4"
@@ -35,10 +57,24 @@ def a_summary(version="1700000000", passed=True):
         "top_k_accuracy_masked": both,
         "recall": {"10": 0.5, "100": 0.6},
         "latency_ms": {"exact": times, "scann": times},
-        "baselines": {
-            "popularity": {"top_k_accuracy": figures, "top_k_accuracy_masked": figures}
+        "ranking": {"exact": RANKING, "scann": RANKING},
+        "ranking_masked": {"exact": RANKING, "scann": RANKING},
+        "baselines": {"popularity": system},
+        "previous": None,
+        "parts": {
+            name: {
+                "interactions": 3,
+                "share": share,
+                "top_k_accuracy_masked": {"popularity": figures, "scann": figures},
+            }
+            for name, share in (("warm", 0.9), ("cold_queries", 0.1))
+        }
+        | {"cold_candidates": {"interactions": 0, "share": 0.0, **NOTHING}},
+        "intervals": {
+            "k": 100,
+            "figures": {"scann": metrics, "popularity": metrics},
+            "differences": {"popularity": metrics},
         },
-        "intervals": {"k": 100, "top_k_accuracy_masked": [0.09, 0.11]},
         "gates": [{**gate, "passed": passed, "sentence": sentence}],
         "pushed_version": version,
     }
@@ -399,8 +435,14 @@ def test_the_table_puts_each_figure_in_its_column():
             name: {
                 "top_k_accuracy": figures(first),
                 "top_k_accuracy_masked": figures(first + 0.1),
+                "ranking_masked": RANKING,
             }
             for name, first in (("popularity", 0.5), ("ease", 0.7))
+        },
+        "previous": {
+            "top_k_accuracy": figures(0),
+            "top_k_accuracy_masked": figures(0.01),
+            "ranking_masked": {**RANKING, "ndcg@10": 0.25},
         },
         "latency_ms": {
             "exact": {"p50": 1.234, "p95": 2, "p99": 3.456},
@@ -408,7 +450,7 @@ def test_the_table_puts_each_figure_in_its_column():
         },
     }
     lines = summary.as_table(content).splitlines()
-    assert max(map(len, lines[2:8])) <= 80  # a terminal's width
+    assert max(map(len, lines[2:9])) <= 80  # a terminal's width
     assert lines[0] == (
         "demo: 1,682 candidates, 20,154 held-out interactions of 940 queries, index "
         "scann"
@@ -416,10 +458,11 @@ def test_the_table_puts_each_figure_in_its_column():
     masked, kept = lines[2].index("seen left out"), lines[2].index("seen kept")
     assert masked < kept
     assert lines[3].split() == ["top-10", "top-50", "top-100"] * 2
-    rows = {line[:24].strip(): line[24:].split() for line in lines[4:8]}
+    rows = {line[:24].strip(): line[24:].split() for line in lines[4:9]}
     assert rows == {
         "exact search": ["0.3100", "0.3500", "0.4000", "0.1100", "0.1500", "0.2000"],
         "index": ["0.4100", "0.4500", "0.5000", "0.2100", "0.2500", "0.3000"],
+        "previous": ["0.0200", "0.0600", "0.1100", "0.0100", "0.0500", "0.1000"],
         "popularity": ["0.6100", "0.6500", "0.7000", "0.5100", "0.5500", "0.6000"],
         "ease": ["0.8100", "0.8500", "0.9000", "0.7100", "0.7500", "0.8000"],
     }
@@ -430,6 +473,61 @@ def test_the_table_puts_each_figure_in_its_column():
     assert "top-100, seen left out: 0.0900 to 0.1100" in summary.as_table(content)
     without = summary.as_table({**content, "intervals": {}})
     assert "interval" not in without
+
+
+def test_details_put_model_baselines_and_previous_side_by_side():
+    def bounded(value):
+        figure = {"value": value, "low": value - 0.01, "high": value + 0.01}
+        return dict.fromkeys(("ndcg@10", "recall@10", "top_100_accuracy"), figure)
+
+    content = {
+        **a_summary(),
+        "previous": {**a_summary()["baselines"]["popularity"]},
+        "intervals": {
+            "k": 100,
+            # As JSON has them, by name.
+            "figures": {
+                "popularity": bounded(0.1),
+                "previous": bounded(0.2),
+                "scann": bounded(0.3),
+            },
+            "differences": {"popularity": bounded(0.2), "previous": bounded(-0.005)},
+        },
+    }
+    text = summary.as_table(content, details=True)
+    lines = text.splitlines()
+    assert max(map(len, lines[2:])) <= 80
+    start = lines.index(next(line for line in lines if line.startswith("first 10")))
+    assert lines[start + 1].split() == [
+        "NDCG", "recall", "MRR", "MAP", "hits", "cover", "Gini", "popul", "novel"
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[start + 2 : start + 6]] == [
+        "exact", "index", "previous", "popularity"
+    ]  # fmt: skip
+    assert lines[start + 3].split()[1:] == [
+        "0.330", "0.275", "0.610", "0.210", "0.880", "0.430", "0.870", "-", "2.345"
+    ]  # fmt: skip
+    start = lines.index("with 95% intervals, seen left out (bootstrap over queries)")
+    rows = [line.split("  ")[0] for line in lines[start + 2 : start + 8]]
+    assert rows == [
+        "index", "previous", "popularity", "the index minus", "previous", "popularity"
+    ]  # fmt: skip
+    assert lines[start + 2].count(".3000 (.2900 .3100)") == 3
+    assert lines[start + 6].count("-.0050 (-.0150 +.0050)") == 3
+    start = lines.index(
+        next(line for line in lines if line.startswith("top-100, seen"))
+    )
+    assert lines[start].split()[4:] == ["warm", "cold", "queries", "cold", "candidates"]
+    assert lines[start + 1].split()[3:] == ["90.00%", "10.00%", "0.00%"]
+    assert lines[start + 2].split() == ["index", "0.1000", "0.1000", "-"]
+    assert lines[start + 3].split() == ["popularity", "0.1000", "0.1000", "-"]
+    brief = summary.as_table({**content, "intervals": {}}, details=True)
+    assert "interval" not in brief and "cold queries" in brief
+
+
+def test_a_run_ends_with_less_than_metrics_shows():
+    short, long = (summary.as_table(a_summary(), details) for details in (False, True))
+    assert len(short.splitlines()) < 20 < len(long.splitlines())
 
 
 def test_nothing_run_yet_is_told(tmp_path):

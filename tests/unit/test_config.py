@@ -195,6 +195,11 @@ def test_a_mapping_can_be_overridden_whole():
     }
 
 
+def test_a_split_is_random_unless_it_says_otherwise(small):
+    split = load_config(str(small), ["interactions.split.seed=3"]).interactions.split
+    assert (split.method, split.seed) == ("random", 3)
+
+
 def test_the_last_override_wins():
     overrides = ["training={epochs: 9}", "training.seed=3", "training.epochs=5"]
     config = load_config(DEFAULT, overrides)
@@ -536,9 +541,8 @@ def test_a_wrong_value_names_key_rule_and_value(override, expected):
         (
             "{method: by_user}",
             "interactions.split.method: input should be one of 'random', 'time', "
-            "'shuffle', got 'by_user'",
+            "'leave_last_out', 'shuffle', got 'by_user'",
         ),
-        ("{seed: 3}", "the key 'interactions.split.method' is missing; add it"),
         (
             "random",
             "interactions.split: input should be keys with values, got 'random'",

@@ -13,6 +13,7 @@ import numpy as np
 import pydantic
 import pytest
 import tensorflow as tf
+from scipy.sparse import csr_matrix
 
 from serving.errors import UserError
 from serving.evaluation import baselines, evaluate, intervals
@@ -26,6 +27,7 @@ from serving.evaluation.interactions import (
 )
 from serving.model import Recommender
 from tests.unit.conftest import CANDIDATES, World
+from tests.unit.test_metrics import naive_list_metrics, naive_query_metrics
 
 KS = (1, 5, 10, 50, 100)
 COLD = "cold"
@@ -89,8 +91,13 @@ class Case(NamedTuple):
     """What the evaluation is asked, and the interactions behind it."""
 
     request: dict[str, Any]
-    seen: Rows
+    train: Rows
+    valid: Rows
     held_out: Rows
+
+    @property
+    def seen(self) -> Rows:
+        return self.train + self.valid
 
     @property
     def users(self) -> list[str]:
@@ -115,17 +122,16 @@ def case(world: World, build, tmp_path_factory) -> Case:
     train, valid, held_out = make_interactions(world)
     request = {
         "model": build("scann").path,
-        "seen_files": [
-            write_interactions(folder / "train", train, 3),
-            write_interactions(folder / "valid", valid, 1),
-        ],
+        "previous_model": build("exact").path,
+        "train_files": [write_interactions(folder / "train", train, 3)],
+        "valid_files": [write_interactions(folder / "valid", valid, 1)],
         "eval_files": [write_interactions(folder / "eval", held_out)],
         "query_id": "user_id",
         "candidate_id": "movie_id",
         "histories": [],
         "config": {"latency_queries": 30, "gates": {"max_p99_ms": 10_000}},
     }
-    return Case(request, train + valid, held_out)
+    return Case(request, train, valid, held_out)
 
 
 def refuse(constant: str) -> None:
@@ -195,13 +201,41 @@ def index_lists(case: Case, load) -> dict[bool, dict[str, list[str]]]:
 
 
 def popularity_lists(case: Case, world: World, masked: bool) -> dict[str, list[str]]:
-    counts = collections.Counter(movie for _, movie in set(case.seen))
+    counts = collections.Counter(movie for _, movie in set(case.train))
     in_order = sorted(world.ids, key=str.encode)
     by_count = sorted(in_order, key=lambda movie: -counts[movie])
     return {
         user: [i for i in by_count if not (masked and i in case.seen_by(user))][:100]
         for user in case.users
     }
+
+
+def naive_ranking(
+    case: Case, catalogue: list[str], lists: dict[str, list[str]]
+) -> dict[str, float]:
+    """Ranking metrics of a list of ids for each user, by the textbook."""
+    place = {movie: number for number, movie in enumerate(catalogue)}
+    pairs = {(user, place.get(movie, -1)) for user, movie in case.held_out}
+    rows = [[place[movie] for movie in lists[user]] for user in case.users]
+    scored = [
+        naive_query_metrics(
+            row, {c if c >= 0 else UNKNOWN for u, c in pairs if u == user}, 10
+        )
+        for user, row in zip(case.users, rows, strict=True)
+    ]
+    means = {name: np.mean([one[name] for one in scored]) for name in scored[0]}
+    seen = collections.Counter(movie for _, movie in set(case.train))
+    held_out = [
+        (case.users.index(user), place.get(movie, -1)) for user, movie in case.held_out
+    ]
+    of_lists = naive_list_metrics(
+        rows,
+        held_out,
+        [seen[movie] for movie in catalogue],
+        len({user for user, _ in case.train}),
+        10,
+    )
+    return {f"{name}@10": value for name, value in {**means, **of_lists}.items()}
 
 
 # The report
@@ -232,6 +266,7 @@ def test_the_protocol_is_counted_right(report, case: Case):
         "definition": "top-k accuracy by candidate id, mean over interactions",
         "masking": "seen kept; in top_k_accuracy_masked seen left out",
         "interactions": len(case.held_out),
+        "train_interactions": len(case.train),
         "seen_interactions": len(case.seen),
         "queries": len(case.users),
         "distinct_queries": len(case.users),
@@ -286,20 +321,76 @@ def test_learned_baselines_are_asked_for_the_same_queries(
 ):
     # Their own arithmetic is tested in test_baselines.py.
     catalogue = sorted(world.ids, key=str.encode)
-    users = sorted({user for user, _ in case.seen}, key=str.encode)
-    known = [(u, m) for u, m in case.seen if m != UNKNOWN]
-    matrix = baselines.interaction_matrix(
-        [users.index(user) for user, _ in known],
-        [catalogue.index(movie) for _, movie in known],
-        (len(users), len(catalogue)),
-    )
+    users = sorted({user for user, _ in case.train}, key=str.encode)
+
+    def matrix_of(rows: Rows) -> csr_matrix:
+        known = [(u, m) for u, m in rows if m != UNKNOWN]
+        return baselines.interaction_matrix(
+            [users.index(user) for user, _ in known],
+            [catalogue.index(movie) for _, movie in known],
+            (len(users), len(catalogue)),
+        )
+
+    # What validates is no more trained on than by the model, but seen all the same.
+    matrix, validated = matrix_of(case.train), matrix_of(case.valid)
     for masked, key in ((False, "top_k_accuracy"), (True, "top_k_accuracy_masked")):
         score = fit(matrix, **options)
-        found = baselines.rank(score, matrix, 100, mask_seen=masked)
+        hidden = validated if masked else None
+        found = baselines.rank(score, matrix, 100, mask_seen=masked, hidden=hidden)
         lists: dict[str, list[str]] = collections.defaultdict(list)
         for user, row in zip(users, found, strict=True):
             lists[user] = [catalogue[i] for i in row if i >= 0]
         assert report["baselines"][name][key] == pytest.approx(case.accuracy(lists))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_ranking_equals_the_textbook(
+    masked, report, case: Case, world: World, index_lists, exact_lists
+):
+    name = "ranking_masked" if masked else "ranking"
+    for found, lists in (
+        (report[name]["scann"], index_lists[masked]),
+        (report[name]["exact"], exact_lists[masked]),
+        (
+            report["baselines"]["popularity"][name],
+            popularity_lists(case, world, masked),
+        ),
+    ):
+        expected = naive_ranking(case, world.ids, lists)
+        assert found == pytest.approx(expected)
+        assert 0 < expected["map@10"] < expected["hit_rate@10"] < 1
+
+
+def test_the_previous_model_is_asked_the_same(report, case: Case, exact_lists):
+    for masked, name in ((False, "top_k_accuracy"), (True, "top_k_accuracy_masked")):
+        expected = case.accuracy(exact_lists[masked])
+        assert report["previous"][name] == pytest.approx(expected, abs=1e-12)
+        assert report["previous"][name] == report[name]["exact"]
+    assert report["previous"]["ranking"] == report["ranking"]["exact"]
+
+
+def test_warm_and_cold_are_told_apart(report, case: Case, index_lists, world: World):
+    users, movies = ({row[i] for row in case.train} for i in (0, 1))
+    rows = {
+        "warm": [r for r in case.held_out if r[0] in users and r[1] in movies],
+        "cold_queries": [r for r in case.held_out if r[0] not in users],
+        "cold_candidates": [
+            r for r in case.held_out if r[1] not in movies or r[1] == UNKNOWN
+        ],
+    }
+    # Training has seen it, the catalogue has not.
+    rows["warm"] = [row for row in rows["warm"] if row[1] != UNKNOWN]
+    assert all(rows.values())
+    popular = popularity_lists(case, world, masked=True)
+    for part, own in rows.items():
+        found = report["parts"][part]
+        assert found["interactions"] == len(own)
+        assert found["share"] == pytest.approx(len(own) / len(case.held_out))
+        accuracy = found["top_k_accuracy_masked"]
+        assert set(accuracy) == {"scann", "previous", *report["baselines"]}
+        for name, lists in (("scann", index_lists[True]), ("popularity", popular)):
+            only = case._replace(held_out=own)
+            assert accuracy[name] == pytest.approx(only.accuracy(lists))
 
 
 def test_intervals_are_of_the_masked_hits_by_query(report, case, index_lists, world):
@@ -311,13 +402,35 @@ def test_intervals_are_of_the_masked_hits_by_query(report, case, index_lists, wo
     users = [case.users.index(user) for user, _ in case.held_out]
     found = report["intervals"]
     assert found["k"] == 100
-    # The draws depend on the order of rows, the interval hardly.
-    expected = intervals.bootstrap_mean(hits, clusters=users, seed=1)
-    assert found["top_k_accuracy_masked"] == pytest.approx(list(expected), abs=0.02)
-    expected = intervals.bootstrap_mean(hits - popular_hits, clusters=users, seed=1)
-    assert found["above_popularity"] == pytest.approx(list(expected), abs=0.02)
-    low, high = found["top_k_accuracy_masked"]
-    assert low < report["top_k_accuracy_masked"]["scann"]["100"] < high
+    systems = {"scann", "previous", *report["baselines"]}
+    assert set(found["figures"]) == systems == {"scann", *found["differences"]}
+
+    def holds(figure: dict[str, float], values: np.ndarray) -> None:
+        # The draws depend on the order of rows, the interval hardly.
+        expected = intervals.bootstrap_mean(values, clusters=users, seed=1)
+        assert (figure["low"], figure["high"]) == pytest.approx(expected, abs=0.02)
+        assert figure["value"] == pytest.approx(values.mean())
+        assert figure["low"] < figure["value"] < figure["high"]
+
+    holds(found["figures"]["scann"]["top_100_accuracy"], hits)
+    holds(found["figures"]["popularity"]["top_100_accuracy"], popular_hits)
+    holds(found["differences"]["popularity"]["top_100_accuracy"], hits - popular_hits)
+
+
+def test_intervals_of_ranking_are_about_their_figures(report):
+    found = report["intervals"]
+    model = report["ranking_masked"]["scann"]
+    others = {"previous": report["previous"], **report["baselines"]}
+    for metric in ("ndcg@10", "recall@10"):
+        value = found["figures"]["scann"][metric]["value"]
+        assert value == pytest.approx(model[metric])
+        for name, figures in others.items():
+            other = figures["ranking_masked"][metric]
+            value = found["figures"][name][metric]["value"]
+            assert value == pytest.approx(other)
+            difference = found["differences"][name][metric]
+            assert difference["value"] == pytest.approx(model[metric] - other)
+            assert difference["low"] <= difference["value"] <= difference["high"]
 
 
 def test_latency_is_positive_and_in_order(report):
@@ -335,11 +448,15 @@ def test_the_gates_of_the_config_are_held(report):
         "recall@10",
         "latency_p99_ms",
         "masked top-100 accuracy against popularity",
+        "masked top-100 accuracy minus that of the last blessed model, upper end of "
+        "its 95% interval",
     ]
     against = gates["masked top-100 accuracy against popularity"]
     assert against["value"] == report["top_k_accuracy_masked"]["scann"]["100"]
     popular = report["baselines"]["popularity"]["top_k_accuracy_masked"]["100"]
     assert against["bound"] == popular
+    upper = report["intervals"]["differences"]["previous"]["top_100_accuracy"]["high"]
+    assert list(gates.values())[-1]["value"] == upper
     assert report["passed"] == all(gate["passed"] for gate in report["gates"])
 
 
@@ -358,9 +475,9 @@ def test_each_distinct_query_is_asked_once(case: Case, monkeypatch):
         monkeypatch.setattr(Recommender, name, counted)
     evaluate.evaluate({**case.request, "config": {"latency_queries": 1}})
     assert len(case.users) < len(case.held_out) / 4
-    # By the exact signature, and by the index for each k of recall, seen items kept
-    # and left out.
-    lists = 1 + 2 * len(evaluate.RECALL_KS)
+    # By the exact signature; by the index for each k of recall, and by the previous
+    # model, seen items kept and left out.
+    lists = 1 + 2 * len(evaluate.RECALL_KS) + 2
     assert sum(asked["search"]) == lists * len(case.users)
     assert sum(asked["embed_query"]) == len(case.users)
 
@@ -379,7 +496,9 @@ def evaluated(
 ) -> dict[str, Any]:
     request = {
         **case.request,
-        "seen_files": [write_interactions(tmp_path / "seen", seen)],
+        "previous_model": None,
+        "train_files": [write_interactions(tmp_path / "seen", seen)],
+        "valid_files": [],
         "eval_files": [write_interactions(tmp_path / "eval", held_out)],
         "config": {"latency_queries": 2, **config},
     }
@@ -394,8 +513,17 @@ def test_one_cold_interaction_with_an_unknown_candidate_is_a_number(case, tmp_pa
         assert set(report["top_k_accuracy"][name].values()) == {0}
     for one in report["baselines"].values():
         assert set(one["top_k_accuracy"].values()) == {0}
-    assert report["intervals"]["above_popularity"] == [0, 0]
+    difference = report["intervals"]["differences"]["popularity"]["top_100_accuracy"]
+    assert difference == {"value": 0, "low": 0, "high": 0}
     assert not report["passed"], "no better than popularity"
+    assert report["parts"]["warm"] == {
+        "interactions": 0,
+        "share": 0,
+        "top_k_accuracy_masked": {},
+    }
+    assert report["previous"] is None
+    # What was held out is in no catalogue and so has no popularity.
+    assert report["ranking"]["scann"]["popularity_bias@10"] is None
 
 
 def test_a_user_who_has_seen_everything_is_a_number(case: Case, world, tmp_path):
@@ -472,7 +600,8 @@ def test_a_gate_that_fails_says_by_how_much(case: Case, tmp_path):
     [
         ("model", "{missing} holds no SavedModel; name the folder of a version"),
         ("eval_files", "no interactions in {missing}; the split is empty"),
-        ("seen_files", "no interactions in {missing}; the split is empty"),
+        ("train_files", "no interactions in {missing}; the split is empty"),
+        ("valid_files", "no interactions in {missing}; the split is empty"),
     ],
 )
 def test_what_the_user_must_mend_is_one_sentence(
@@ -618,6 +747,7 @@ def measured(**changes: Any) -> dict[str, Any]:
         "baselines": {
             "popularity": {"top_k_accuracy_masked": {**accuracy, "10": 0.2, "100": 0.4}}
         },
+        "intervals": {"k": 100, "figures": {}, "differences": {"popularity": {}}},
         **changes,
     }
 
@@ -631,6 +761,23 @@ def test_each_bound_of_the_config_is_a_gate():
         (0.6, 0.4, "above"),
     ]
     assert all(gate.passed for gate in gates)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "passed"),
+    [(-0.02, -0.01, False), (-0.02, 0.01, True), (0.01, 0.02, True), (0, 0, True)],
+)
+def test_a_model_worse_than_the_last_blessed_one_by_more_than_chance_is_refused(
+    low, high, passed
+):
+    before = {"value": (low + high) / 2, "low": low, "high": high}
+    differences = {"previous": {"top_100_accuracy": before}}
+    report = measured(intervals={"k": 100, "differences": differences})
+    gate = index_gates(GatesConfig(), report)[-1]
+    assert "last blessed model" in gate.name
+    assert (gate.value, gate.bound, gate.passed) == (high, 0, passed)
+    without = index_gates(GatesConfig(not_worse_than_blessed=False), report)
+    assert len(without) == 4
 
 
 def test_gate_k_chooses_the_accuracy():

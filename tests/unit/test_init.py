@@ -277,17 +277,29 @@ def test_patterns_and_spans_stay_patterns(tmp_path, init):
         assert config.interactions.source.csv == str(tmp_path / name)
 
 
-ODD_NAMES = ["who: he?", "was # das", "größe", "a 'b'", 'c "d"', "- e"]
+ODD_NAMES = {
+    "who: he?": "who_he",
+    "was # das": "was_das",
+    "größe": "gro_e",
+    "a 'b'": "a_b",
+    'c "d"': "c_d",
+    "- e": "e",
+    "2nd kind": "column_2nd_kind",
+    "種類": "column_2",
+    "self": "self_2",
+    "kind:token": "kind",
+}
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_column_that_no_request_can_name_is_left_out(name, tmp_path, init):
+def test_a_column_that_no_request_can_name_is_renamed(name, tmp_path, init):
     rows = [{"product": f"p{n}", name: f"kind {n % 4}"} for n in range(ITEMS)]
     log = write_csv(tmp_path / "log.csv", make_log())
-    config, text = init(log, write_csv(tmp_path / "products.csv", rows))
+    config, _ = init(log, write_csv(tmp_path / "products.csv", rows))
     assert config.candidates is not None
-    assert not config.candidates.features
-    assert "a request can't name it" in " ".join(text.replace("#", " ").split())
+    new = ODD_NAMES[name]
+    assert config.candidates.source.rename == {name: new}
+    assert config.candidates.features[new].type == "category"
 
 
 @pytest.mark.parametrize("name", ["yes", "null", "on", "No"])
@@ -299,16 +311,18 @@ def test_a_name_that_yaml_takes_for_something_else_survives(name, tmp_path, init
     assert list(config.candidates.features) == [name]
 
 
-def test_an_id_that_no_request_can_name_is_told(tmp_path, capsys):
-    rows = [{"User ID": r["customer"], "product": r["product"]} for r in make_log()]
-    path = str(tmp_path / "own.yaml")
+def test_an_id_goes_by_a_name_that_requests_can_use(tmp_path, init):
+    rows = [
+        {"User ID": r["customer"], "Item": r["product"], "k": r["bought_at"]}
+        for r in make_log()
+    ]
     log = write_csv(tmp_path / "log.csv", rows)
-    assert main(["init", log, "-o", path, "--yes"]) == 1
-    assert capsys.readouterr().err == (
-        f"shortlist init: {log}: a request can't name the column 'User ID'; rename it "
-        "in the file with letters, digits and '_', a letter first\n"
-    )
-    assert not os.path.exists(path)
+    for options in ((), ("--query-id", "User ID", "--timestamp", "k")):
+        (tmp_path / "own.yaml").unlink(missing_ok=True)
+        interactions = init(log, *options)[0].interactions
+        assert interactions.source.rename == {"User ID": "User_ID", "k": "k_2"}
+        assert interactions.query_id == "User_ID"
+        assert interactions.timestamp == "k_2"
 
 
 # Flags, questions, output

@@ -545,11 +545,17 @@ def test_what_is_told_only_later_is_no_feature(tmp_path, init):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["k", "exclude", "self", "interaction_weight", "ITEM_id"]
-)
-def test_names_that_are_taken_are_left_out(name, tmp_path, init):
+@pytest.mark.parametrize("name", ["k", "exclude", "self", "interaction_weight"])
+def test_names_that_are_taken_are_renamed(name, tmp_path, init):
     items = {"item_id": [f"i{n}" for n in range(50)], name: ["a", "b"] * 25}
+    log = as_csv(tmp_path / "log.csv", a_log())
+    config = init(log, as_csv(tmp_path / "items.csv", items))
+    assert config.candidates is not None
+    assert list(config.candidates.features) == [f"{name}_2"]
+
+
+def test_a_name_that_differs_in_letter_case_alone_is_left_out(tmp_path, init):
+    items = {"item_id": [f"i{n}" for n in range(50)], "ITEM_id": ["a", "b"] * 25}
     log = as_csv(tmp_path / "log.csv", a_log())
     config = init(log, as_csv(tmp_path / "items.csv", items))
     assert config.candidates is not None and not config.candidates.features

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_matrix, csr_matrix
@@ -58,6 +59,10 @@ def naive_query_metrics(row, relevant, k):
         "ndcg": sum(g / math.log2(i + 2) for i, g in enumerate(gains)) / ideal,
         "mrr": 0.0 if first is None else 1 / (first + 1),
         "hit_rate": 0.0 if first is None else 1.0,
+        "map": sum(
+            sum(gains[: i + 1]) / (i + 1) for i, gain in enumerate(gains) if gain
+        )
+        / min(k, len(relevant)),
     }
 
 
@@ -164,11 +169,13 @@ def test_per_query_metrics_by_hand():
     assert scored["ndcg"].tolist() == pytest.approx([1.5 / ideal, 0])
     assert scored["mrr"].tolist() == [1, 0]
     assert scored["hit_rate"].tolist() == [1, 0]
+    assert scored["map"].tolist() == pytest.approx([(1 + 2 / 3) / 3, 0])
 
 
 def test_ideal_gain_stops_at_k():
     scored = metrics.per_query_metrics([[1, 2]], [0, 0, 0, 0], [1, 2, 3, 4], 2)
     assert scored["ndcg"].tolist() == pytest.approx([1])
+    assert scored["map"].tolist() == [1]
     assert scored["recall"].tolist() == [0.5]
 
 
@@ -198,6 +205,40 @@ def test_per_query_metrics_equal_a_loop(case, k):
             assert scored[name][place] == pytest.approx(value, abs=1e-12), name
 
 
+@pytest.mark.parametrize("k", [1, 10, 20])
+def test_per_query_metrics_are_those_of_trec_eval(k):
+    """As IR's own tool has them, whose map_cut is over |R| instead of min(k, |R|)."""
+    generator = np.random.default_rng(11)
+    lists = np.stack([generator.permutation(60)[:25] for _ in range(40)])
+    query = np.repeat(np.arange(40), generator.integers(1, 40, 40))
+    pairs = {(q, int(generator.integers(60))) for q in query.tolist()}
+    query, candidate = np.array(sorted(pairs)).T
+    found = metrics.per_query_metrics(lists, query, candidate, k)
+
+    judged: dict[str, dict[str, int]] = {}
+    for q, c in pairs:
+        judged.setdefault(f"q{q}", {})[f"c{c}"] = 1
+    runs = {
+        f"q{q}": {f"c{c}": float(k - rank) for rank, c in enumerate(row[:k])}
+        for q, row in enumerate(lists.tolist())
+    }
+    # Lists that end at k, for reciprocal rank, which it does not cut.
+    measures = {f"{name}.{k}" for name in ("recall", "ndcg_cut", "success", "map_cut")}
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, {*measures, "recip_rank"})
+    expected = evaluator.evaluate(runs)
+    for place, q in enumerate(metrics.evaluated_queries(query)):
+        own, relevant = expected[f"q{q}"], len(judged[f"q{q}"])
+        assert {name: values[place] for name, values in found.items()} == pytest.approx(
+            {
+                "recall": own[f"recall_{k}"],
+                "ndcg": own[f"ndcg_cut_{k}"],
+                "mrr": own["recip_rank"],
+                "hit_rate": own[f"success_{k}"],
+                "map": own[f"map_cut_{k}"] * relevant / min(k, relevant),
+            }
+        )
+
+
 @given(evaluations(), st.integers(1, 12), st.randoms(use_true_random=False))
 def test_order_and_repetition_of_interactions_do_not_matter(case, k, random):
     lists, query, candidate = case
@@ -222,7 +263,94 @@ def test_per_query_metrics_of_nothing():
         "ndcg": 0,
         "mrr": 0,
         "hit_rate": 0,
+        "map": 0,
     }
+
+
+# metrics of all lists together
+
+
+def naive_list_metrics(lists, held_out, seen_by, queries, k):
+    """The definitions, from Python lists alone."""
+    recommended = [[c for c in row[:k] if c != -1] for row in lists]
+    often = [sum(row.count(c) for row in recommended) for c in range(len(seen_by))]
+    total = sum(often)
+
+    def mean_of_means(rows, value):
+        means = [sum(map(value, row)) / len(row) for row in rows if row]
+        return sum(means) / len(means) if means else math.nan
+
+    def surprise(candidate):
+        return -math.log2(max(seen_by[candidate], 1) / queries)
+
+    chosen = [
+        [c for q, c in held_out if q == query and c != -1]
+        for query in range(len(lists))
+    ]
+    liked = mean_of_means(chosen, lambda c: seen_by[c])
+    # Gini's own form: the mean absolute difference of all pairs.
+    pairs = sum(abs(a - b) for a in often for b in often)
+    return {
+        "coverage": sum(count > 0 for count in often) / len(often),
+        "gini": pairs / (2 * (len(often) - 1) * total) if total else math.nan,
+        "popularity_bias": mean_of_means(recommended, lambda c: seen_by[c]) / liked
+        if liked
+        else math.nan,
+        "novelty": mean_of_means(recommended, surprise),
+    }
+
+
+@given(
+    evaluations(),
+    st.lists(st.integers(0, 9), min_size=8, max_size=8),
+    st.integers(9, 20),
+    st.integers(1, 10),
+)
+def test_list_metrics_equal_a_loop(case, seen_by, queries, k):
+    lists, query, candidate = case
+    found = metrics.list_metrics(lists, query, candidate, seen_by, queries, k)
+    held_out = list(zip(query.tolist(), candidate.tolist(), strict=True))
+    expected = naive_list_metrics(lists.tolist(), held_out, seen_by, queries, k)
+    assert found == pytest.approx(expected, nan_ok=True, abs=1e-12)
+
+
+def test_list_metrics_by_hand():
+    # Three lists of two; candidate 3 is never recommended.
+    lists = [[0, 1], [0, 2], [0, -1]]
+    found = metrics.list_metrics(lists, [0, 1, 1], [1, 3, -1], [8, 4, 2, 0], 16, 2)
+    assert found["coverage"] == 3 / 4
+    # Counts 0, 1, 1, 3: (-3 * 0 - 1 * 1 + 1 * 1 + 3 * 3) / 3 / 5
+    assert found["gini"] == pytest.approx(9 / 15)
+    assert found["popularity_bias"] == pytest.approx((6 + 5 + 8) / 3 / ((4 + 0) / 2))
+    assert found["novelty"] == pytest.approx((1.5 + 2 + 1) / 3)
+
+
+@pytest.mark.parametrize(
+    ("lists", "gini"),
+    [([[0, 1], [2, 3]], 0), ([[2], [2], [2]], 1)],
+)
+def test_gini_is_0_when_all_are_even_and_1_when_one_takes_all(lists, gini):
+    found = metrics.list_metrics(lists, [0], [0], [1, 1, 1, 1], 4, 2)
+    assert found["gini"] == pytest.approx(gini)
+
+
+def test_a_candidate_that_training_has_not_seen_is_as_new_as_one_seen_once():
+    found = metrics.list_metrics([[0], [1]], [0], [0], [1, 0], 8, 1)
+    assert found["novelty"] == 3
+
+
+def test_list_metrics_of_nothing_are_undefined():
+    found = metrics.list_metrics([[-1, -1]], [], [], [3, 1], 4, 2)
+    assert found.pop("coverage") == 0
+    assert all(math.isnan(value) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("lists", "candidate", "name"), [([[2]], 0, "retrieved"), ([[0]], 2, "candidate")]
+)
+def test_list_metrics_refuse_what_is_outside_the_catalogue(lists, candidate, name):
+    with pytest.raises(ValueError, match=f"{name} names candidate 2.*last is 1"):
+        metrics.list_metrics(lists, [0], [candidate], [1, 1], 4, 1)
 
 
 # recall against exact

@@ -135,6 +135,131 @@ def test_a_larger_train_share_takes_no_row_out_of_train(ratings, one, other):
     assert not np.any(in_train[0] & ~in_train[1])
 
 
+WITHIN = {
+    "method": "within_query",
+    "seed": 7,
+    "fractions": {"train": 0.8, "valid": 0.1, "eval": 0.1},
+    "query": "user_id",
+    "keys": ["user_id", "movie_id", "timestamp"],
+}
+LAST_OUT = {
+    "method": "leave_last_out",
+    "query": "user_id",
+    "keys": ["user_id", "movie_id", "timestamp"],
+    "timestamp": "timestamp",
+    "valid": True,
+}
+_FEW_QUERIES = st.lists(
+    st.tuples(
+        st.sampled_from([b"a", b"b", b"c"]),
+        st.sampled_from([b"x", b"y", b"z", b"w"]),
+        st.integers(0, 9),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def _assign_within(config: dict, ratings: list[tuple]) -> list[str]:
+    """The name of each rating's split; the features are user, movie and time."""
+    split = splits.parse_split(config)
+    columns = dict(zip(LAST_OUT["keys"], zip(*ratings, strict=True), strict=True))
+    keys = splits.row_keys(split, [[[v] for v in columns[n]] for n in split.columns])
+    return [split.names[i] for i in splits.assign_within_queries(split, keys)]
+
+
+def _by_user(ratings: list[tuple], assigned: list[str]) -> dict[bytes, dict]:
+    """The split of each distinct rating of each user."""
+    found = collections.defaultdict(dict)
+    for rating, name in zip(ratings, assigned, strict=True):
+        # Rows that are alike stay together.
+        assert found[rating[0]].setdefault(rating, name) == name
+    return found
+
+
+@given(_FEW_QUERIES, st.sampled_from([WITHIN, LAST_OUT]), st.randoms())
+def test_splits_within_queries_ignore_order_and_other_queries(ratings, config, random):
+    together = dict(zip(ratings, _assign_within(config, ratings), strict=True))
+    shuffled = random.sample(ratings, len(ratings))
+    reordered = dict(zip(shuffled, _assign_within(config, shuffled), strict=True))
+    assert together == reordered
+    for user in {rating[0] for rating in ratings}:
+        own = [rating for rating in ratings if rating[0] == user]
+        for rating, name in zip(own, _assign_within(config, own), strict=True):
+            assert together[rating] == name
+
+
+@given(
+    _FEW_QUERIES,
+    st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3), (0.05, 0.05, 0.9)]),
+)
+def test_each_query_gives_its_shares(ratings, shares):
+    fractions = dict(zip(splits.SPLIT_NAMES, shares, strict=True))
+    assigned = _assign_within({**WITHIN, "fractions": fractions}, ratings)
+    for own in _by_user(ratings, assigned).values():
+        counts, total = collections.Counter(own.values()), len(own)
+        if total < 3:
+            assert counts == {"train": total}
+            continue
+        held_out = min(max(math.floor(shares[2] * total + 1e-9), 1), total - 1)
+        assert counts["eval"] == held_out
+        wanted = max(math.floor(shares[1] * total + 1e-9), 1)
+        assert counts["valid"] == min(wanted, total - 1 - held_out)
+        assert counts["train"] >= 1
+
+
+@given(_FEW_QUERIES, st.booleans())
+def test_the_last_interaction_of_each_query_is_held_out(ratings, valid):
+    assigned = _assign_within({**LAST_OUT, "valid": valid}, ratings)
+    for own in _by_user(ratings, assigned).values():
+        if len(own) < 3:
+            assert set(own.values()) == {"train"}
+            continue
+        times = {
+            name: [rating[2] for rating, where in own.items() if where == name]
+            for name in splits.SPLIT_NAMES
+        }
+        assert len(times["eval"]) == 1
+        assert len(times["valid"]) == int(valid)
+        assert max(times["train"]) <= min(times["valid"] + times["eval"])
+        assert max(times["valid"] + times["train"]) <= times["eval"][0]
+
+
+def test_what_evaluates_does_not_depend_on_whether_something_validates():
+    ratings = [(b"%d" % (i % 7), b"%d" % i, i // 3) for i in range(80)]
+    for with_valid, without in (
+        (WITHIN, {**WITHIN, "fractions": {"train": 0.9, "eval": 0.1}}),
+        (LAST_OUT, {**LAST_OUT, "valid": False}),
+    ):
+        held_out = [
+            [name == "eval" for name in _assign_within(config, ratings)]
+            for config in (with_valid, without)
+        ]
+        assert held_out[0] == held_out[1]
+
+
+def test_another_seed_draws_others_within_queries():
+    ratings = [(b"%d" % (i % 20), b"%d" % (i // 20), 0) for i in range(20 * 50)]
+    one, other = (
+        np.array(_assign_within({**WITHIN, "seed": seed}, ratings)) == "eval"
+        for seed in (1, 2)
+    )
+    assert one.sum() == other.sum() == 20 * 5
+    # Not the same candidates of each query either: 5 of 50 at random, 20 times.
+    drawn = collections.Counter(
+        rating[1] for rating, e in zip(ratings, one, strict=True) if e
+    )
+    assert len(drawn) > 30
+    assert abs((one & other).sum() - 10) < 12
+
+
+def test_a_share_that_is_whole_is_not_rounded_down():
+    ratings = [(b"a", b"%d" % i, 0) for i in range(100)]
+    fractions = {"train": 0.43, "eval": 0.57}
+    assigned = _assign_within({**WITHIN, "fractions": fractions}, ratings)
+    assert assigned.count("eval") == 57  # 0.57 * 100 is 56.99999999999999
+
+
 _TIMES = st.lists(
     st.one_of(st.integers(0, 500), st.integers(0, 2**50)), min_size=1, max_size=200
 )
@@ -255,10 +380,20 @@ def test_a_valid_share_of_zero_switches_it_off():
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({}, r"split\.method is None: choose one of none, random, time, shuffle"),
+        (
+            {},
+            r"split\.method is None: choose one of none, random, within_query, "
+            r"leave_last_out, time, shuffle",
+        ),
         ({"method": "hash"}, r"split\.method is 'hash'"),
         ({**RANDOM, "extra": 1}, r"takes the keys \['fractions', 'keys', 'seed'\]"),
         ({"method": "time", "fractions": {}}, r"\['fractions', 'timestamp'\]"),
+        (
+            {**RANDOM, "method": "within_query"},
+            r"within_query takes the keys \['fractions', 'keys', 'query', 'seed'\]",
+        ),
+        ({**WITHIN, "query": ""}, r"names the feature \[''\]"),
+        ({**LAST_OUT, "timestamp": 7}, r"names the feature \['user_id', 7\]"),
         ({**RANDOM, "fractions": {"train": 1.0}}, "at least train and eval"),
         (
             {**RANDOM, "fractions": {"train": 0.8, "eval": 0.1, "test": 0.1}},
