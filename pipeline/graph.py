@@ -381,7 +381,7 @@ class _Nodes:
         query_side = self._transform(
             INTERACTIONS,
             interactions,
-            candidate_id=ids["candidate_id"],
+            **ids,
             features=query_features,
             weight=weight,
         )

@@ -8,20 +8,29 @@ cheaper than parsing its rows again in every epoch.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from trainer.config import TrainingConfig
 from trainer.distribution import Share
 from trainer.features import CANDIDATE_INDEX, Values
 
 QUERY = "query"
 WEIGHT = "weight"
+NEGATIVES = "negatives"
+TARGETS = "targets"
+WEIGHTS = "weights"
+CANDIDATES = "candidates"
+LOG_SAMPLED = "log_sampled"
+SHARED = (NEGATIVES, CANDIDATES, LOG_SAMPLED)
+"""What all parts of a batch have in common; the rest has a value for each row."""
 
 _SHUFFLED_IN_MEMORY = 1_000_000
-"""Interactions up to which their order is drawn at once, 16 bytes for each."""
-_WHOLE = Share()
+"""Rows up to which their order is drawn at once, 16 bytes for each."""
+WHOLE = Share()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +41,8 @@ class Interactions:
     """Features by name, each [interactions, …], some ragged."""
     candidate: np.ndarray
     """int64 [interactions]: positions in the catalogue."""
+    key: np.ndarray
+    """int64 [interactions]: a hash of the query's id."""
     weight: np.ndarray | None = None
     """float32 [interactions]: what each counts in the loss; None: 1."""
 
@@ -39,41 +50,97 @@ class Interactions:
         """Returns the number of interactions."""
         return len(self.candidate)
 
-    def distinct_queries(self) -> tuple[Values, np.ndarray]:
-        """Returns each query once, and which one each interaction has.
 
-        Only a query that is an id and nothing else can be told to be the same.
-        """
-        if len(self.query) == 1:
-            ((name, values),) = self.query.items()
-            if isinstance(values, tf.Tensor) and values.dtype == tf.int64:
-                distinct, of_row = np.unique(values.numpy(), return_inverse=True)
-                return {name: tf.constant(distinct)}, of_row
-        return self.query, np.arange(len(self))
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of training, as the input pipeline begins it."""
+
+    rows: tf.Tensor
+    """int64 [batch]: positions of its rows."""
+    seed: tf.Tensor
+    """int64 [2]: of what is drawn in it."""
+
+    def seeds(self, number: int) -> tf.Tensor:
+        """Returns seeds for one thing that is drawn, int64 [2]."""
+        return tf.random.experimental.stateless_fold_in(self.seed, number)
 
 
-def training_batches(
-    interactions: Interactions,
-    batch_size: int,
-    seed: int,
-    first_epoch: int = 0,
-    share: Share = _WHOLE,
+def steps(
+    count: int,
+    config: TrainingConfig,
+    first_epoch: int,
+    make: Callable[[Step], Any],
+    queue: int = 0,
 ) -> tf.data.Dataset:
-    """Makes shuffled batches without end, epoch after epoch.
+    """Makes what each step needs, epoch after epoch without end.
 
-    Each epoch has an order of its own, which depends on nothing but the seed and its
-    number, and keeps its last, smaller batch.
+    Each epoch has an order of its own, and keeps its last, smaller batch. All that is
+    random depends on nothing but the seed, the epoch and the step.
+
+    Args:
+      count: Rows of an epoch.
+      config: How to train.
+      first_epoch: Number of the epoch to begin with.
+      make: Makes the element of a step.
+      queue: Candidates of earlier steps of the epoch that a step has as negatives.
+    """
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        seeds = tf.stack([tf.constant(config.seed, tf.int64), number])
+
+        def of_step(at: tf.Tensor, rows: tf.Tensor) -> Any:
+            # Seed 0 is the order's.
+            own = tf.random.experimental.stateless_fold_in(seeds, at + 1)
+            return make(Step(rows, own))
+
+        batches = _positions(count, config.batch_size, seeds).enumerate()
+        batches = batches.map(of_step, num_parallel_calls=tf.data.AUTOTUNE)
+        return _with_queue(batches, queue) if queue else batches
+
+    return tf.data.Dataset.counter(first_epoch).flat_map(epoch)
+
+
+def finished(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+    """Takes our parts of each batch, and makes them ahead of their use.
+
+    Args:
+      batches: Batches without end: `query` and others as `ROWWISE` has them.
+      share: The parts that are wanted.
+    """
+    if share.parts > 1:
+        batches = batches.flat_map(lambda batch: _parts(batch, share))
+    return (
+        batches.prefetch(tf.data.AUTOTUNE)
+        # Else replicas would ask each other in every step whether there is more.
+        .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    )
+
+
+def gather(columns: Any, rows: Any) -> Any:
+    """Returns rows of tensors in any structure, in a copy of it."""
+    return tf.nest.map_structure(lambda column: tf.gather(column, rows), columns)
+
+
+def interaction_batches(
+    interactions: Interactions,
+    config: TrainingConfig,
+    catalogue_size: int,
+    first_epoch: int = 0,
+    share: Share = WHOLE,
+) -> tf.data.Dataset:
+    """Makes batches whose rows are interactions.
 
     Args:
       interactions: The training split.
-      batch_size: Rows a batch.
-      seed: Seeds the order.
+      config: How to train.
+      catalogue_size: Number of candidates, of which negatives are drawn.
       first_epoch: Number of the epoch to begin with.
       share: The parts of each batch that are wanted; an element is then a part.
 
     Returns:
-      A dataset of `query`, features by name, `candidate_index`, int64 [batch], and
-      `weight`, float32 [batch], if interactions have one.
+      A dataset of `query`, features by name, `candidate_index`, int64 [batch],
+      `weight`, float32 [batch], if interactions have one, and `negatives`, int64
+      [negatives], candidates beside those of the batch, the same for all its parts.
     """
     columns: dict[str, Any] = {
         QUERY: dict(interactions.query),
@@ -82,23 +149,29 @@ def training_batches(
     if interactions.weight is not None:
         columns[WEIGHT] = tf.constant(interactions.weight)
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        seeds = tf.stack([tf.constant(seed, tf.int64), number])
-        return _positions(len(interactions), batch_size, seeds)
-
-    batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch)
-    if share.parts > 1:
-        batches = batches.flat_map(lambda rows: _parts(rows, share))
-    return (
-        batches.map(
-            lambda rows: tf.nest.map_structure(
-                lambda column: tf.gather(column, rows), columns
-            )
+    def batch(step: Step) -> dict[str, Any]:
+        uniform = tf.random.stateless_uniform(
+            [config.uniform_negatives], step.seeds(0), 0, catalogue_size, tf.int64
         )
-        .prefetch(tf.data.AUTOTUNE)
-        # Else replicas would ask each other in every step whether there is more.
-        .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    )
+        return {**gather(columns, step.rows), NEGATIVES: uniform}
+
+    count, queue = len(interactions), config.queued_negatives
+    return finished(steps(count, config, first_epoch, batch, queue), share)
+
+
+def _with_queue(batches: tf.data.Dataset, length: int) -> tf.data.Dataset:
+    """Adds the candidates of the last batches to the negatives of each.
+
+    They are embedded anew, so that they are never out of date as those in a queue of
+    embeddings are.
+    """
+
+    def step(queue: tf.Tensor, batch: dict[str, Any]) -> tuple[tf.Tensor, Any]:
+        negatives = tf.concat([batch[NEGATIVES], queue], axis=0)
+        longer = tf.concat([queue, batch[CANDIDATE_INDEX]], axis=0)
+        return longer[-length:], {**batch, NEGATIVES: negatives}
+
+    return batches.scan(tf.zeros([0], tf.int64), step)
 
 
 def _positions(count: int, batch_size: int, seeds: tf.Tensor) -> tf.data.Dataset:
@@ -117,9 +190,23 @@ def _positions(count: int, batch_size: int, seeds: tf.Tensor) -> tf.data.Dataset
     )
 
 
-def _parts(rows: tf.Tensor, share: Share) -> tf.data.Dataset:
+def _parts(batch: Mapping[str, Any], share: Share) -> tf.data.Dataset:
     """Yields our parts of a batch, which differ by one row at most."""
-    size = tf.size(rows, tf.int64)
-    return tf.data.Dataset.range(share.first, share.first + share.count).map(
-        lambda part: rows[part * size // share.parts : (part + 1) * size // share.parts]
-    )
+    shared = {name: batch[name] for name in SHARED if name in batch}
+    rowwise = {name: value for name, value in batch.items() if name not in shared}
+    size = count_rows(batch[QUERY])
+
+    def part(number: tf.Tensor) -> dict[str, Any]:
+        ends = number * size // share.parts, (number + 1) * size // share.parts
+        cut = tf.nest.map_structure(lambda column: column[ends[0] : ends[1]], rowwise)
+        return {**cut, **shared}
+
+    return tf.data.Dataset.range(share.first, share.first + share.count).map(part)
+
+
+def count_rows(query: Values) -> tf.Tensor:
+    """Returns the number of rows of a batch's query features, int64."""
+    values = next(iter(query.values()))
+    if isinstance(values, tf.RaggedTensor):
+        return values.nrows()
+    return tf.shape(values, tf.int64)[0]

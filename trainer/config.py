@@ -14,6 +14,17 @@ from pydantic import (
     model_validator,
 )
 
+CATALOGUE_SOFTMAX = 20_000
+"""Candidates up to which `softmax: auto` takes all of them in each step."""
+
+_OF_ROWS = {
+    "query": ("history_share", "id_dropout", "query_weight", "softmax"),
+    "interaction": (
+        "queued_negatives", "hard_negatives", "logq", "remove_accidental_hits"
+    ),
+}  # fmt: skip
+"""Options that only rows of one kind have."""
+
 
 class ModelConfig(BaseModel):
     """The two towers and their score."""
@@ -27,17 +38,20 @@ class ModelConfig(BaseModel):
     none: the sum is the embedding."""
     normalize: bool = True
     """Scale both embeddings to length 1, so that the score is a cosine."""
-    temperature: PositiveFloat = 0.3
-    """Scores are divided by this before the softmax; 1 leaves them as they are."""
+    temperature: PositiveFloat | Literal["auto"] = "auto"
+    """Scores are divided by this before the softmax; 1 leaves them as they are; auto:
+    0.6 / log(candidates / interactions of a query), the sharper the fewer candidates a
+    query picks, or 1 without `normalize`."""
     candidate_bias: bool = True
     """Learn a bias a candidate, carried as one more dimension of the embeddings."""
     initializer: Literal["normal", "uniform"] = "normal"
     """Initial embeddings: normal with standard deviation 1 / sqrt(embedding_dim), or
     uniform in [-0.05, 0.05], Keras's own default."""
-    logq_correction: bool = True
-    """Subtract log of a candidate's sampling probability from in-batch scores."""
-    remove_accidental_hits: bool = False
-    """Mask in-batch negatives that are the row's own positive."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of what goes into each hidden layer that training sets to 0."""
+    embedding_regularization: Annotated[float, Field(ge=0)] = 0
+    """Times the sum of squares of all embeddings that a step looks up, added to the
+    loss of the batch, which is a sum over its rows too."""
 
 
 class TrainingConfig(BaseModel):
@@ -60,12 +74,12 @@ class TrainingConfig(BaseModel):
     """Keras optimizer; auto: adam for small tables, lazy_adam for large ones. Only
     adagrad, lazy_adam and sgd leave alone the rows of a table that a step does not
     touch; the others cost time in proportion to the size of the tables."""
-    learning_rate: PositiveFloat = 0.005
+    learning_rate: PositiveFloat = 0.003
     """Its learning rate, the highest one where a schedule changes it."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of each weight, times the learning rate, that a step takes off, apart from
     the gradient (decoupled: adam with it is adamw). It touches every row of a table."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "cosine"
     """Of the learning rate after the warm-up: as it is, or down to 0 along half a
     cosine at the end of the last of `epochs`."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0
@@ -77,11 +91,43 @@ class TrainingConfig(BaseModel):
     """Momentum of an exponential moving average of the weights, which is what is
     validated and exported, e.g. 0.999 for about the last 1,000 steps; 0: the weights
     themselves. It touches every row of a table in each step."""
-    batch_size: int = Field(default=512, ge=2)
-    """Interactions a step, of all workers together; the others in it are the softmax's
-    negatives."""
-    epochs: PositiveInt = 16
-    """Passes over the training split, at most."""
+    rows: Literal["query", "interaction"] = "query"
+    """What a row of a batch is: a query with all that it interacted with, whose tower
+    pools a random part of it; or one interaction, whose history, if one is declared,
+    is what came before it."""
+    history_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of a query's interactions that its tower pools in a step, drawn anew each
+    time; 0: none. An id then stands for all its training interactions when the model
+    is exported. Rows that are queries only."""
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of rows whose id is left out in a step, so that a history says all that it
+    can. Rows that are queries only."""
+    query_weight: Literal["sum", "root", "mean"] = "root"
+    """What a query with n interactions counts in the loss: n, the root of n, or 1. Rows
+    that are queries only."""
+    softmax: Literal["auto", "catalogue", "sampled"] = "auto"
+    """The candidates among which a row's own has to win: all, or those of the batch and
+    `uniform_negatives`; auto: all up to 20,000. Rows that are interactions: sampled."""
+    uniform_negatives: NonNegativeInt = 0
+    """Candidates drawn from the whole catalogue in each step, negatives for all its
+    rows (mixed negatives), where the softmax is sampled."""
+    queued_negatives: NonNegativeInt = 0
+    """Candidates of the batches before that are negatives too. Rows that are
+    interactions only."""
+    hard_negatives: PositiveInt | None = None
+    """Negatives that a row keeps, those with the highest scores; null: all. Rows that
+    are interactions only."""
+    logq: Literal["exact", "streaming", "none"] = "exact"
+    """Takes log of a candidate's probability to be sampled off its score: from the
+    counts of the training split, from how many steps lie between its appearances, or
+    not at all. Streaming for rows that are interactions only."""
+    remove_accidental_hits: bool = False
+    """Leave out negatives that are the row's own candidate. Rows that are interactions
+    only; where rows are queries, no candidate is there twice."""
+    batch_size: int = Field(default=256, ge=2)
+    """Rows a step, of all workers together."""
+    epochs: PositiveInt = 120
+    """Passes over the rows, at most."""
     early_stopping_patience: NonNegativeInt = 0
     """Epochs without a better top-10 accuracy on the valid split before stopping and
     going back to the best; 0: never stop early. Needs a valid split."""
@@ -105,6 +151,28 @@ class TrainingConfig(BaseModel):
     slower, and without hidden layers it changes nothing."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds initial weights and shuffling."""
+
+    def is_sampled(self, candidates: int) -> bool:
+        """Tells whether the softmax of so many candidates is a sampled one."""
+        if self.rows == "interaction":
+            return True
+        if self.softmax == "auto":
+            return candidates > CATALOGUE_SOFTMAX
+        return self.softmax == "sampled"
+
+    @model_validator(mode="after")
+    def _options_have_their_rows(self) -> "TrainingConfig":
+        for name in _OF_ROWS["query" if self.rows == "interaction" else "interaction"]:
+            default = type(self).model_fields[name].default
+            if getattr(self, name) != default and not (
+                name == "logq" and self.logq == "none"
+            ):
+                other = "query" if self.rows == "interaction" else "interaction"
+                raise ValueError(
+                    f"{name}: {getattr(self, name)} is for rows: {other}; this is "
+                    f"rows: {self.rows}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _adamw_decays(self) -> "TrainingConfig":

@@ -16,6 +16,7 @@ from trainer.features import (
     CANDIDATE_FREQUENCY,
     CANDIDATE_INDEX,
     CANDIDATE_VOCABULARY,
+    QUERY_KEY,
     vocabulary_name,
 )
 from trainer.model import Catalogue
@@ -115,7 +116,7 @@ def read_interactions(
     Raises:
       UserError: The split is empty, or a row names no candidate of the catalogue.
     """
-    names = [*features, candidate_id, *([weight] if weight else [])]
+    names = [*features, candidate_id, QUERY_KEY, *([weight] if weight else [])]
     columns = _read(patterns, graph, names)
     if not columns:
         raise UserError(f"no interactions in {', '.join(patterns)}; the split is empty")
@@ -128,11 +129,12 @@ def read_interactions(
     for name, feature in features.items():
         if feature.type == "history":
             columns[name] = candidates(columns[name])
+    key = columns.pop(QUERY_KEY).numpy()
     if not weight:
-        return Interactions(columns, candidate)
+        return Interactions(columns, candidate, key)
     weights = columns.pop(weight).numpy().reshape(-1)
     # So that a weight says how interactions compare, and not how fast to learn.
-    return Interactions(columns, candidate, weights / max(weights.mean(), 1e-12))
+    return Interactions(columns, candidate, key, weights / max(weights.mean(), 1e-12))
 
 
 def read_catalogue(

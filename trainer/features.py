@@ -16,6 +16,9 @@ CANDIDATE_VOCABULARY = "candidate_ids"
 CANDIDATE_INDEX = "candidate_index"
 """A candidate's position in the catalogue's vocabulary."""
 
+QUERY_KEY = "query_key"
+"""A hash of the query's id, which tells whose an interaction is."""
+
 Values = Mapping[str, tf.Tensor | tf.RaggedTensor]
 """Preprocessed features by name: [rows], [rows, width] or ragged [rows, None]."""
 

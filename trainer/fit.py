@@ -11,12 +11,14 @@ import tensorflow as tf
 import serving.process
 from serving.errors import UserError
 from serving.evaluation import metrics
-from trainer.batches import Interactions, training_batches
+from trainer.batches import Interactions, interaction_batches
 from trainer.checkpoints import Checkpoints, Stopping, TrainingState
 from trainer.config import TrainingConfig
 from trainer.distribution import Share, distributed, is_chief
+from trainer.features import Values
 from trainer.model import TwoTowerModel
 from trainer.optimizers import make_optimizer
+from trainer.rows import Rows, group, questions, row_batches
 
 VALID_ACCURACY = "valid_top_10_accuracy"
 _K = 10
@@ -30,11 +32,16 @@ class ValidAccuracy(tf.keras.callbacks.Callback):
     By candidate id, over the whole catalogue, seen items kept.
     """
 
-    def __init__(self, valid: Interactions):
-        """Remembers the split; each distinct query is asked once."""
+    def __init__(self, queries: Values, of_row: np.ndarray, candidate: np.ndarray):
+        """Remembers the split.
+
+        Args:
+          queries: Each distinct query, features by name.
+          of_row: int64 [interactions]: which of them each one is.
+          candidate: int64 [interactions]: positions in the catalogue.
+        """
         super().__init__()
-        self._queries, self._query = valid.distinct_queries()
-        self._candidate = valid.candidate
+        self._queries, self._query, self._candidate = queries, of_row, candidate
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Scores the valid split with the weights of this epoch."""
@@ -109,15 +116,15 @@ class Progress(tf.keras.callbacks.Callback):
 
 def _callbacks(
     config: TrainingConfig,
-    train: Interactions,
-    valid: Interactions | None,
+    interactions: int,
+    accuracy: ValidAccuracy | None,
     stopping: Stopping | None,
     folder: str | None,
 ) -> list[tf.keras.callbacks.Callback]:
     """Returns what reads an epoch's weights, in the order in which it must run."""
     callbacks: list[tf.keras.callbacks.Callback] = []
-    if valid is not None:
-        callbacks.append(ValidAccuracy(valid))  # before those that read its figure
+    if accuracy:
+        callbacks.append(accuracy)  # before those that read its figure
     if folder:
         callbacks.append(tf.keras.callbacks.TensorBoard(folder, write_graph=False))
     if stopping:
@@ -126,7 +133,7 @@ def _callbacks(
         averages = Averages()
         callbacks = [averages, *callbacks, averages.end]
     if serving.process.is_terminal():
-        callbacks.append(Progress(config.epochs, len(train)))
+        callbacks.append(Progress(config.epochs, interactions))
     return callbacks
 
 
@@ -160,8 +167,10 @@ def fit(
             "training.early_stopping_patience needs a split to watch; give "
             "interactions.split.fractions a share for 'valid' or set it to 0"
         )
+    rows = group(train, model.history_name) if config.rows == "query" else None
+    size = len(train if rows is None else rows)
+    steps = -(-size // config.batch_size)
     stopping = _stopping(config)
-    steps = -(-len(train) // config.batch_size)
     _compile(model, config, train, steps)
     state = TrainingState(stopping)
     chief = is_chief(tf.distribute.get_strategy())
@@ -171,10 +180,16 @@ def fit(
     begun = len(state.epochs)
     if begun:
         _log.info("training goes on after epoch %d of %d", begun, config.epochs)
-    readers = _callbacks(config, train, valid, stopping, folder if chief else None)
+    accuracy = None
+    if valid is not None:
+        asked = questions(valid, rows, model.history_name, model.query_id)
+        accuracy = ValidAccuracy(*asked, valid.candidate)
+    readers = _callbacks(
+        config, len(train), accuracy, stopping, folder if chief else None
+    )
     started = time.perf_counter()
     model.fit(
-        _batches(config, train, begun),
+        _batches(model, config, train if rows is None else rows, begun),
         initial_epoch=config.epochs if state.is_stopped else begun,
         epochs=config.epochs,
         steps_per_epoch=steps,
@@ -188,6 +203,10 @@ def fit(
             f"({config.learning_rate})"
         )
     elapsed = time.perf_counter() - started
+    if rows is not None and model.query_id:
+        owned = np.zeros(len(rows.histories.keys), np.int64)
+        owned[rows.owner] = rows.query[model.query_id].numpy()
+        model.fold_histories(owned, rows.histories.candidates)
     epochs = len(history["loss"])
     _log.info(
         "%d epochs in %.1f s, %.0f interactions/s",
@@ -223,13 +242,19 @@ def _compile(
 
 
 def _batches(
-    config: TrainingConfig, train: Interactions, first_epoch: int
+    model: TwoTowerModel,
+    config: TrainingConfig,
+    train: Interactions | Rows,
+    first_epoch: int,
 ) -> tf.data.Dataset:
     """Returns the batches of this process from an epoch on."""
 
     def of_share(share: Share) -> tf.data.Dataset:
-        return training_batches(
-            train, config.batch_size, config.seed, first_epoch, share
-        )
+        if isinstance(train, Rows):
+            return row_batches(
+                train, config, model.history_name, model.query_id, model.counts,
+                first_epoch, share,
+            )  # fmt: skip
+        return interaction_batches(train, config, len(model.counts), first_epoch, share)
 
     return distributed(of_share, tf.distribute.get_strategy())

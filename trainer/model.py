@@ -3,6 +3,7 @@
 """The TFRS model: two towers joined by a Retrieval task."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,32 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from trainer.batches import QUERY, WEIGHT
-from trainer.config import ModelConfig
+from trainer.batches import (
+    CANDIDATES,
+    LOG_SAMPLED,
+    NEGATIVES,
+    QUERY,
+    TARGETS,
+    WEIGHT,
+    WEIGHTS,
+)
+from trainer.config import ModelConfig, TrainingConfig
 from trainer.distribution import own_first
 from trainer.feature_config import Features
 from trainer.features import CANDIDATE_INDEX, Values
-from trainer.towers import CandidateTower, QueryTower, SharedHistory
+from trainer.frequencies import StreamingFrequency
+from trainer.task import SharedSoftmax
+from trainer.towers import OWN_HISTORY, CandidateTower, QueryTower
 from trainer.train_step import SummedLossModel
 
 _EMBED_BATCH = 65_536
+_FOLD_BATCH = 8192
+_COSINE = 0.6
+PRECISIONS = {
+    "none": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,50 +67,72 @@ class Catalogue:
 
 
 class TwoTowerModel(SummedLossModel):
-    """Two towers trained with a sampled softmax over the batch's candidates."""
+    """Two towers, trained with a softmax over the catalogue or over sampled candidates.
+
+    Sampled ones have log of their sampling probability taken off their scores: a
+    popular candidate is a negative more often (Yi et al., 2019,
+    "Sampling-bias-corrected neural modeling for large corpus item recommendations").
+    """
 
     def __init__(
         self,
         config: ModelConfig,
+        training: TrainingConfig,
         query_features: Features,
         query_sizes: Mapping[str, int],
         catalogue: Catalogue,
         candidate_sizes: Mapping[str, int],
-        precision: str = "float32",
+        query_id: str | None = None,
     ):
         """Builds the towers.
 
         Args:
-          config: The recipe.
+          config: The recipe, its temperature a number (`temperature_of`).
+          training: How the towers will be fitted.
           query_features: What the query tower reads.
           query_sizes: Of its vocabularies, by feature.
           catalogue: The candidates.
           candidate_sizes: Of their vocabularies, by feature.
-          precision: Keras's dtype policy of the hidden layers, e.g. mixed_bfloat16.
+          query_id: The feature that is the query's own id; None: there is none.
         """
         super().__init__()
+        precision = PRECISIONS[training.mixed_precision]
         self.candidate_tower = CandidateTower(
             catalogue.features, candidate_sizes, config, "candidate_tower", precision
         )
-        own = self.candidate_tower.encoders.get(catalogue.candidate_id)
+        self.query_id = query_id
+        self.history_name = _history(query_features, query_id, training)
         self.query_tower = QueryTower(
             query_features,
             query_sizes,
             config,
             "query_tower",
             # A candidate is the same in a history and in an answer.
-            SharedHistory(own) if own is not None else None,
+            self.candidate_tower.encoders.get(catalogue.candidate_id),
+            len(catalogue) if self.history_name == OWN_HISTORY else None,
             precision,
         )
-        self.task = tfrs.tasks.Retrieval(
-            temperature=config.temperature,
-            remove_accidental_hits=config.remove_accidental_hits,
-        )
-        self._config = config
+        self._training = training
         # A list would be wrapped by Keras, and a mapping's tensors be tracked.
         self._catalogue = lambda: catalogue
+        if training.rows == "query":
+            self.task = SharedSoftmax(config.temperature, training.query_weight)
+            return
+        self.task = tfrs.tasks.Retrieval(
+            temperature=config.temperature,
+            num_hard_negatives=training.hard_negatives,
+            remove_accidental_hits=training.remove_accidental_hits,
+        )
+        if training.logq == "streaming":
+            first = len(catalogue) / training.batch_size
+            self.frequency = StreamingFrequency(len(catalogue), first)
         share = catalogue.counts / max(int(catalogue.counts.sum()), 1)
-        self._sampling_probability = tf.constant(share, tf.float32)
+        self._share = tf.constant(share, tf.float32)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Returns each candidate's training interactions, int64 [candidates]."""
+        return self._catalogue().counts
 
     def build_towers(self, queries: Values) -> None:
         """Makes all weights.
@@ -100,7 +140,10 @@ class TwoTowerModel(SummedLossModel):
         Args:
           queries: Preprocessed features of some queries, by name.
         """
-        self.query_tower({name: values[:1] for name, values in queries.items()})
+        some = {name: values[:1] for name, values in queries.items()}
+        if self.history_name == OWN_HISTORY:
+            some[OWN_HISTORY] = tf.ragged.constant([[0]], tf.int64)
+        self.query_tower(some)
         self.candidate_tower(self._catalogue().gather(tf.constant([0], tf.int64)))
 
     def embed_catalogue(self) -> np.ndarray:
@@ -119,35 +162,127 @@ class TwoTowerModel(SummedLossModel):
             ]
         )
 
+    def fold_histories(self, ids: np.ndarray, histories: tf.RaggedTensor) -> None:
+        """Adds to each id's embedding what its history gives, once training is done.
+
+        So an id alone, which is all that a request needs to tell, is answered as if
+        its history came with it.
+
+        Args:
+          ids: int64 [queries]: positions in the vocabulary of the id, -1: unknown.
+          histories: int64 [queries, None], positions in the catalogue.
+        """
+        if self.history_name is None or self.query_id is None:
+            return
+        encode = self.query_tower.encoder(self.history_name)
+        table = self.query_tower.encoders[self.query_id].embedding.embeddings
+        folded = table.numpy()
+        for at in range(0, len(ids), _FOLD_BATCH):
+            part = slice(at, at + _FOLD_BATCH)
+            known = ids[part] >= 0
+            folded[ids[part][known]] += encode(histories[part]).numpy()[known]
+        table.assign(folded)
+
     def compute_loss(
         self, features: dict[str, Any], training: bool = False
     ) -> tf.Tensor:
         """Returns the batch's summed loss.
 
-        Sampled softmax with logQ correction (Yi et al., 2019, "Sampling-bias-corrected
-        neural modeling for large corpus item recommendations"): a popular candidate
-        is a negative more often, in proportion to its frequency q, so log q is taken
-        off its score.
-
         Args:
-          features: `query`, preprocessed features by name, `candidate_index`, int64
-            [batch], and maybe `weight`, float32 [batch].
-          training: Unused; the towers behave the same.
+          features: A batch of `interaction_batches` or `row_batches`.
+          training: Whether there is dropout, and frequencies are to be learned.
 
         Returns:
           float32 scalar.
         """
-        own = features[CANDIDATE_INDEX]
-        candidates = own_first(own)
-        probability = None
-        if self._config.logq_correction:
-            probability = tf.gather(self._sampling_probability, candidates)
+        queries = self.query_tower(features[QUERY], training=training)
+        if self._training.rows == "query":
+            return self._loss_of_rows(queries, features, training)
+        return self._loss_of_interactions(queries, features, training)
+
+    def _loss_of_rows(
+        self, queries: tf.Tensor, features: dict[str, Any], training: bool
+    ) -> tf.Tensor:
+        """Returns the softmax over the catalogue, or over what was sampled of it."""
+        catalogue = self._catalogue()
+        candidates = features.get(CANDIDATES)
+        if candidates is None:
+            candidates = tf.range(len(catalogue), dtype=tf.int64)
         return self.task(
-            self.query_tower(features[QUERY]),
-            own_first(self.candidate_tower(self._catalogue().gather(own))),
+            queries,
+            self.candidate_tower(catalogue.gather(candidates), training=training),
+            features[TARGETS],
+            features.get(WEIGHTS),
+            features.get(LOG_SAMPLED),
+        )
+
+    def _loss_of_interactions(
+        self, queries: tf.Tensor, features: dict[str, Any], training: bool
+    ) -> tf.Tensor:
+        """Returns TFRS's sampled softmax."""
+        own, more = features[CANDIDATE_INDEX], features[NEGATIVES]
+        drawn = self._catalogue().gather(tf.concat([own, more], axis=0))
+        embedded = self.candidate_tower(drawn, training=training)
+        embedded, others = tf.split(embedded, [tf.size(own), tf.size(more)])
+        embedded = tf.concat([own_first(embedded), others], axis=0)
+        of_batch = own_first(own)
+        if training and self._training.logq == "streaming":
+            self.frequency.observe(of_batch)
+        candidates = tf.concat([of_batch, more], axis=0)
+        return self.task(
+            queries,
+            embedded,
             sample_weight=features.get(WEIGHT),
-            candidate_sampling_probability=probability,
+            candidate_sampling_probability=self._probability(candidates),
             candidate_ids=candidates,
             compute_metrics=False,
             compute_batch_metrics=False,
         )
+
+    def _probability(self, candidates: tf.Tensor) -> tf.Tensor | None:
+        """Returns how likely one of the batch's candidates is to be each of them.
+
+        With uniform negatives among them it is a mixture (Yang et al., 2020, "Mixed
+        negative sampling for learning two-tower neural networks in recommendations").
+        """
+        if self._training.logq == "none":
+            return None
+        batch = self._training.batch_size
+        if self._training.logq == "exact":
+            drawn = tf.gather(self._share, candidates)
+        else:
+            drawn = self.frequency(candidates) / batch
+        uniform = self._training.uniform_negatives
+        total = tf.cast(tf.size(candidates), tf.float32)
+        return drawn + uniform / total * (1 / len(self._catalogue()) - drawn)
+
+
+def _history(
+    features: Features, query_id: str | None, training: TrainingConfig
+) -> str | None:
+    """Returns the name of the value that holds a part of a query's interactions.
+
+    Without an id or a declared history, nothing could stand for it in a request.
+    """
+    if training.rows != "query" or not training.history_share:
+        return None
+    for name, feature in features.items():
+        if feature.type == "history":
+            return name
+    return OWN_HISTORY if query_id else None
+
+
+def temperature_of(
+    config: ModelConfig, candidates: int, interactions: int, queries: int
+) -> float:
+    """Returns the temperature of a config, of `auto` by the shape of the data.
+
+    A row's n targets share its probability if their scores are log(N / n) above those
+    of the other of N candidates. Cosines are to reach that when they are 0.6 above.
+    """
+    if config.temperature != "auto":
+        return config.temperature
+    if not config.normalize:
+        return 1.0
+    picked = max(interactions / max(queries, 1), 1)
+    return _COSINE / max(math.log(max(candidates / picked, 1)), 1)

@@ -24,6 +24,7 @@ from trainer.features import (
     CANDIDATE_FREQUENCY,
     CANDIDATE_INDEX,
     CANDIDATE_VOCABULARY,
+    QUERY_KEY,
     vocabulary_name,
 )
 
@@ -42,18 +43,21 @@ def preprocess_interactions(
 
     Args:
       inputs: Raw features, each [batch, 1] or sparse.
-      custom_config: `candidate_id`, the name of that feature, `features`, from
-        `trainer.feature_config.dump_features`, and `weight`, the feature that says
-        what an interaction counts, or None.
+      custom_config: `query_id` and `candidate_id`, the names of these features,
+        `features`, from `trainer.feature_config.dump_features`, and `weight`, the
+        feature that says what an interaction counts, or None.
 
     Returns:
-      The features by name, the weight, and the candidate id, a string [batch, 1]: its
-      position is looked up in the catalogue, which this source does not know.
+      The features by name, the weight, `query_key` int64 [batch, 1], a hash of the
+      query's id, and the candidate id, a string [batch, 1]: its position is looked up
+      in the catalogue, which this source does not know.
     """
     candidate = _dense(inputs[custom_config["candidate_id"]], "")
     tft.vocabulary(candidate, vocab_filename=CANDIDATE_FREQUENCY, store_frequency=True)
     outputs = _features(inputs, load_features(custom_config["features"]))
     outputs[custom_config["candidate_id"]] = candidate
+    query = _dense(inputs[custom_config["query_id"]], "")
+    outputs[QUERY_KEY] = tf.strings.to_hash_bucket_fast(query, tf.int64.max)
     if weight := custom_config["weight"]:
         outputs[weight] = _dense(inputs[weight], 1.0)
     return outputs

@@ -3,11 +3,13 @@
 """The run_fn: TFX's Trainer calls it with where data lie and where the model goes."""
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -20,7 +22,7 @@ from trainer.export import Side, TwoTowers
 from trainer.feature_config import load_features
 from trainer.features import CANDIDATE_VOCABULARY
 from trainer.fit import fit
-from trainer.model import TwoTowerModel
+from trainer.model import Catalogue, TwoTowerModel, temperature_of
 from trainer.warm_start import (
     CANDIDATE_TOWER,
     QUERY_TOWER,
@@ -30,11 +32,8 @@ from trainer.warm_start import (
 )
 
 CHECKPOINT_DIR = "checkpoint_dir"
-_PRECISIONS = {
-    "none": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "float16": "mixed_float16",
-}
+
+_log = logging.getLogger(__name__)
 
 
 class FnArgs(Protocol):
@@ -101,27 +100,45 @@ def run_fn(fn_args: FnArgs) -> None:
             candidate_graph, candidate_features, every, catalogue_id
         ),
     }
+    towers_config = _with_temperature(ModelConfig(**config["model"]), train, catalogue)
     with strategy.scope():
         model = TwoTowerModel(
-            ModelConfig(**config["model"]),
+            towers_config,
+            training,
             query_features,
             data.vocabulary_sizes(query_graph, query_features, candidates),
             catalogue,
             {**sizes, catalogue_id: candidates.size},
-            _PRECISIONS[training.mixed_precision],
+            config["query_id"] if config["query_id"] in query_features else None,
         )
         if fn_args.base_model:
             model.build_towers(train.query)
             warm_start(model, vocabularies, fn_args.base_model)
         fit(model, training, train, valid, fn_args.model_run_dir, _checkpoints(fn_args))
     towers = TwoTowers(
-        Side(model.query_tower, query_graph, query_features, config["query_id"]),
+        Side(
+            model.query_tower,
+            query_graph,
+            query_features,
+            config["query_id"],
+            bool(model.history_name and model.query_id),
+        ),
         Side(model.candidate_tower, candidate_graph, candidate_features, catalogue_id),
         candidates,
     )
     with _kept_by_chief(fn_args.serving_model_dir, strategy) as path:
         towers.save(path)
         save_vocabularies(path, vocabularies)
+
+
+def _with_temperature(
+    config: ModelConfig, train: Interactions, catalogue: Catalogue
+) -> ModelConfig:
+    """Returns a config whose temperature is a number."""
+    queries = len(np.unique(train.key))
+    temperature = temperature_of(config, len(catalogue), len(train), queries)
+    _log.info("temperature %.3f", temperature)
+    return config.model_copy(update={"temperature": temperature})
 
 
 def _checkpoints(fn_args: FnArgs) -> str | None:

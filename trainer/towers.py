@@ -18,12 +18,15 @@ from trainer.config import ModelConfig
 from trainer.feature_config import Features
 from trainer.features import Values
 
+OWN_HISTORY = "own history"
+"""A part of what a query interacted with, a value that only training has."""
+
 
 class Lookup(tf.keras.layers.Layer):
     """Embeds positions in a vocabulary; -1, the unknown value, becomes zero."""
 
     def __init__(
-        self, size: int, width: int, initializer: Callable, root: bool = False
+        self, size: int, width: int, initializer: Callable, regularization: float = 0
     ):
         """Makes a table of [size, width].
 
@@ -31,26 +34,32 @@ class Lookup(tf.keras.layers.Layer):
           size: Of the vocabulary.
           width: Of what it gives.
           initializer: Of the table.
-          root: Divide the sum of several values by the root of their number instead
-            of their number: the longer a history, the more it says.
+          regularization: Times its sum of squares is added to the loss.
         """
         super().__init__()
         self.embedding = tf.keras.layers.Embedding(
-            max(size, 1), width, embeddings_initializer=initializer
+            max(size, 1),
+            width,
+            embeddings_initializer=initializer,
+            embeddings_regularizer=(
+                tf.keras.regularizers.L2(regularization) if regularization else None
+            ),
         )
-        self._root = root
 
     def call(self, positions: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """Embeds int64 [batch] or ragged [batch, None] as float32 [batch, width]."""
-        return pooled(self.embedding, positions, self._root)
+        return pooled(self.embedding, positions)
 
 
 def pooled(
     embedding: tf.keras.layers.Embedding,
     positions: tf.Tensor | tf.RaggedTensor,
-    root: bool,
+    root: bool = False,
 ) -> tf.Tensor:
-    """Embeds one or several positions a row; -1 counts for nothing."""
+    """Embeds one or several positions a row; -1 counts for nothing.
+
+    The sum of several is divided by their number, or by the root of it.
+    """
     flat = (
         positions.flat_values if isinstance(positions, tf.RaggedTensor) else positions
     )
@@ -64,17 +73,22 @@ def pooled(
     return total / (tf.sqrt(count) if root else count)
 
 
-class SharedHistory(tf.keras.layers.Layer):
-    """Embeds the candidates of a history by the candidate tower's own table."""
+class History(tf.keras.layers.Layer):
+    """Embeds the candidates of a history, by the candidate tower's own table if it can.
+
+    Their sum is divided by the root of their number, the longer a history, the more it
+    says, and multiplied by a factor that is learned.
+    """
 
     def __init__(self, candidates: Lookup):
-        """Remembers whose table it shares."""
+        """Remembers whose table it reads."""
         super().__init__()
         self.candidates = candidates
+        self.scale = self.add_weight("scale", [], initializer="ones")
 
     def call(self, positions: tf.RaggedTensor) -> tf.Tensor:
         """Embeds ragged [batch, None] positions in the catalogue as [batch, width]."""
-        return pooled(self.candidates.embedding, positions, root=True)
+        return self.scale * pooled(self.candidates.embedding, positions, root=True)
 
 
 class Tower(tf.keras.layers.Layer):
@@ -86,7 +100,7 @@ class Tower(tf.keras.layers.Layer):
         sizes: Mapping[str, int],
         config: ModelConfig,
         name: str,
-        history: tf.keras.layers.Layer | None = None,
+        candidates: Lookup | None = None,
         precision: str = "float32",
     ):
         """Makes the encoders.
@@ -96,38 +110,51 @@ class Tower(tf.keras.layers.Layer):
           sizes: Of the vocabularies, by feature.
           config: The recipe.
           name: Of the layer.
-          history: Encodes the history features; None: a table of their own.
+          candidates: Whose table histories read; None: they have one of their own.
           precision: Keras's dtype policy of the hidden layers, e.g. mixed_bfloat16.
         """
         super().__init__(name=name)
         self._config = config
-        stddev = 1 / math.sqrt(config.embedding_dim)
-        initializers = {
-            "normal": lambda: tf.keras.initializers.RandomNormal(stddev=stddev),
-            "uniform": tf.keras.initializers.RandomUniform,
-        }
         self.encoders = _encoders(
             features,
             sizes,
-            config.embedding_dim,
-            initializers[config.initializer],
-            tf.keras.initializers.GlorotUniform,
-            history,
+            self._lookup,
+            lambda: tf.keras.layers.Dense(config.embedding_dim, use_bias=False),
+            candidates,
         )
         widths = [*config.hidden_layers, config.embedding_dim]
-        self.hidden = [
-            tf.keras.layers.Dense(
-                width, "relu" if at < len(widths) - 1 else None, dtype=precision
+        self.hidden: list[tf.keras.layers.Layer] = []
+        for width in widths if config.hidden_layers else []:
+            if config.dropout:
+                self.hidden.append(tf.keras.layers.Dropout(config.dropout))
+            last = len(self.hidden) // (1 + (config.dropout > 0)) == len(widths) - 1
+            self.hidden.append(
+                tf.keras.layers.Dense(width, None if last else "relu", dtype=precision)
             )
-            for at, width in enumerate(widths)
-            if config.hidden_layers
-        ]
 
-    def embed(self, values: Values) -> tf.Tensor:
+    def _lookup(self, size: int) -> Lookup:
+        """Makes the table of a vocabulary."""
+        config = self._config
+        initializer = (
+            tf.keras.initializers.RandomNormal(
+                stddev=1 / math.sqrt(config.embedding_dim)
+            )
+            if config.initializer == "normal"
+            else tf.keras.initializers.RandomUniform()
+        )
+        return Lookup(
+            size, config.embedding_dim, initializer, config.embedding_regularization
+        )
+
+    def encoder(self, name: str) -> tf.keras.layers.Layer:
+        """Returns what embeds a value."""
+        return self.encoders[name]
+
+    def embed(self, values: Values, training: bool = False) -> tf.Tensor:
         """Embeds preprocessed features as float32 [batch, embedding_dim]."""
-        total = tf.add_n([encode(values[n]) for n, encode in self.encoders.items()])
+        total = tf.add_n([self.encoder(name)(value) for name, value in values.items()])
         for layer in self.hidden:
-            total = layer(total)
+            total = layer(total, training=training)
         total = tf.cast(total, tf.float32)  # for lengths, scores and the export
         if self._config.normalize:
             total = tf.math.l2_normalize(total, axis=1)
@@ -137,35 +164,62 @@ class Tower(tf.keras.layers.Layer):
 def _encoders(
     features: Features,
     sizes: Mapping[str, int],
-    width: int,
-    of_tables: Callable,
-    of_kernels: Callable,
-    history: tf.keras.layers.Layer | None = None,
+    lookup: Callable[[int], Lookup],
+    dense: Callable[[], tf.keras.layers.Layer],
+    candidates: Lookup | None = None,
 ) -> dict[str, tf.keras.layers.Layer]:
-    """Makes an encoder for each feature, with initial values from two makers."""
-    encoders = {}
+    """Makes an encoder for each feature, by a maker for tables and one for numbers."""
+    encoders: dict[str, tf.keras.layers.Layer] = {}
     for name, feature in features.items():
         if feature.type == "history":
-            encoders[name] = history or Lookup(sizes[name], width, of_tables(), True)
+            encoders[name] = History(candidates or lookup(sizes[name]))
         elif name in sizes:
-            encoders[name] = Lookup(sizes[name], width, of_tables())
+            encoders[name] = lookup(sizes[name])
         else:
-            encoders[name] = tf.keras.layers.Dense(
-                width, use_bias=False, kernel_initializer=of_kernels()
-            )
+            encoders[name] = dense()
     return encoders
 
 
 class QueryTower(Tower):
     """The query side; with a candidate bias, one more column that picks it up."""
 
-    def call(self, values: Values) -> tf.Tensor:
+    def __init__(
+        self,
+        features: Features,
+        sizes: Mapping[str, int],
+        config: ModelConfig,
+        name: str,
+        candidates: Lookup | None = None,
+        catalogue_size: int | None = None,
+        precision: str = "float32",
+    ):
+        """Makes the encoders, and one of OWN_HISTORY if the catalogue's size is told.
+
+        Args:
+          features: What the tower reads.
+          sizes: Of the vocabularies, by feature.
+          config: The recipe, its temperature a number.
+          name: Of the layer.
+          candidates: Whose table histories read; None: they have one of their own.
+          catalogue_size: Number of candidates; None: training knows no histories.
+          precision: Keras's dtype policy of the hidden layers, e.g. mixed_bfloat16.
+        """
+        super().__init__(features, sizes, config, name, candidates, precision)
+        self.own_history = None
+        if catalogue_size is not None:
+            self.own_history = History(candidates or self._lookup(catalogue_size))
+
+    def encoder(self, name: str) -> tf.keras.layers.Layer:
+        """Returns what embeds a value."""
+        return self.own_history if name == OWN_HISTORY else super().encoder(name)
+
+    def call(self, values: Values, training: bool = False) -> tf.Tensor:
         """Embeds preprocessed features as float32 [batch, dimensions].
 
         The extra column is the temperature T: the dot product is then q.v + T b, and
         divided by T in the loss it is q.v / T + b, b the candidate's bias.
         """
-        embedded = self.embed(values)
+        embedded = self.embed(values, training)
         if not self._config.candidate_bias:
             return embedded
         temperature = tf.fill([tf.shape(embedded)[0], 1], self._config.temperature)
@@ -186,13 +240,20 @@ class CandidateTower(Tower):
         """Makes the encoders, and as many of width 1 for biases."""
         super().__init__(features, sizes, config, name, precision=precision)
         if config.candidate_bias:
-            zeros = tf.keras.initializers.Zeros
-            self.biases = _encoders(features, sizes, 1, zeros, zeros)
+            zeros = tf.keras.initializers.Zeros()
+            self.biases = _encoders(
+                features,
+                sizes,
+                lambda size: Lookup(size, 1, zeros),
+                lambda: tf.keras.layers.Dense(
+                    1, use_bias=False, kernel_initializer=zeros
+                ),
+            )
 
-    def call(self, values: Values) -> tf.Tensor:
+    def call(self, values: Values, training: bool = False) -> tf.Tensor:
         """Embeds preprocessed features as float32 [batch, dimensions]."""
-        embedded = self.embed(values)
+        embedded = self.embed(values, training)
         if not self._config.candidate_bias:
             return embedded
-        bias = tf.add_n([encode(values[n]) for n, encode in self.biases.items()])
+        bias = tf.add_n([self.biases[name](value) for name, value in values.items()])
         return tf.concat([embedded, bias], axis=1)

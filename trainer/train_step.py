@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from trainer.features import CANDIDATE_INDEX
+from trainer.batches import QUERY, count_rows
 
 
 class SummedLossModel(tfrs.Model):
@@ -19,7 +19,7 @@ class SummedLossModel(tfrs.Model):
     """
 
     def __init__(self) -> None:
-        """Makes the metric; `loss` is an epoch's mean over its interactions."""
+        """Makes the metric; `loss` is an epoch's mean over its rows."""
         super().__init__()
         self.mean_loss = tf.keras.metrics.Mean("loss")
 
@@ -30,7 +30,7 @@ class SummedLossModel(tfrs.Model):
           inputs: What `compute_loss` reads: the rows of this replica.
 
         Returns:
-          `loss`: the mean loss of an interaction in this epoch so far, over all
+          `loss`: the mean loss of a row in this epoch so far, over all
           replicas, without regularisation.
         """
         with tf.GradientTape() as tape:
@@ -43,7 +43,7 @@ class SummedLossModel(tfrs.Model):
         self.optimizer.apply_gradients(
             zip(self._unscaled(gradients), self.trainable_variables, strict=True)
         )
-        rows = tf.cast(tf.shape(inputs[CANDIDATE_INDEX])[0], tf.float32)
+        rows = tf.cast(count_rows(inputs[QUERY]), tf.float32)
         self.mean_loss.update_state(tf.math.divide_no_nan(loss, rows), rows)
         return {metric.name: metric.result() for metric in self.metrics}
 

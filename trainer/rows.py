@@ -1,0 +1,278 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training rows that are queries, each with all its interactions as targets.
+
+A query is embedded once for all that it interacted with, and its tower pools a random
+part of these interactions, another one in each step. So the towers learn what EASE and
+autoencoders learn, which candidates go together (Liang et al., 2018, "Variational
+Autoencoders for Collaborative Filtering"), and still answer by one dot product.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from trainer.batches import (
+    CANDIDATES,
+    LOG_SAMPLED,
+    QUERY,
+    TARGETS,
+    WEIGHTS,
+    WHOLE,
+    Interactions,
+    Step,
+    finished,
+    gather,
+    steps,
+)
+from trainer.config import TrainingConfig
+from trainer.distribution import Share
+from trainer.features import Values
+from trainer.towers import OWN_HISTORY
+
+_MOST = 1000
+"""Targets, and candidates of a history, that a row has in a step, on average at most.
+One query with a million interactions must not fill the memory."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclasses.dataclass(frozen=True)
+class Histories:
+    """What each query of the training split interacted with."""
+
+    keys: np.ndarray
+    """int64 [queries], ascending: hashes of query ids."""
+    candidates: tf.RaggedTensor
+    """int64 [queries, None]: positions in the catalogue."""
+
+    def of(self, keys: np.ndarray) -> tf.RaggedTensor:
+        """Returns the histories of queries, int64 [len(keys), None]; unknown: empty."""
+        at = np.searchsorted(self.keys, keys)
+        at = np.minimum(at, max(len(self.keys) - 1, 0))
+        known = self.keys[at] == keys
+        found = tf.gather(self.candidates, at)
+        return tf.ragged.boolean_mask(
+            found, found.with_flat_values(tf.gather(known, found.value_rowids()))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Queries with what they interacted with, each distinct one once."""
+
+    query: Values
+    """Features by name, each [rows, …], some ragged, without histories."""
+    targets: tf.RaggedTensor
+    """int64 [rows, None]: positions in the catalogue."""
+    weights: tf.RaggedTensor | None
+    """float32 [rows, None]: what each target counts; None: 1."""
+    owner: np.ndarray
+    """int64 [rows]: the position of each row's query in `histories`."""
+    histories: Histories
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self.owner)
+
+
+def group(interactions: Interactions, history: str | None) -> Rows:
+    """Groups interactions into rows.
+
+    A query whose features differ from one interaction to the next, by the hour or the
+    device, has a row for each of their values.
+
+    Args:
+      interactions: The training split.
+      history: A feature that rows do without, for they have histories of their own.
+    """
+    query = {n: v for n, v in interactions.query.items() if n != history}
+    row_of, firsts = distinct(query, interactions.key)
+    query_of, owners = distinct({}, interactions.key)
+    keys = interactions.key[owners]
+    order = np.argsort(keys, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    by_query = place[query_of]
+    histories = Histories(keys[order], _grouped(interactions.candidate, by_query))
+    weight = interactions.weight
+    return Rows(
+        gather(query, firsts),
+        _grouped(interactions.candidate, row_of),
+        None if weight is None else _grouped(weight, row_of),
+        by_query[firsts],
+        histories,
+    )
+
+
+def distinct(query: Values, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which distinct row each row is, and where each of these is first.
+
+    Args:
+      query: Features by name, each [rows, …].
+      key: int64 [rows]: a hash of each query's id.
+    """
+    total = key.astype(np.uint64)
+    for values in query.values():
+        total = total * _MIX + _hashes(values)
+    _, firsts, inverse = np.unique(total, return_index=True, return_inverse=True)
+    return inverse, firsts
+
+
+def _hashes(values: tf.Tensor | tf.RaggedTensor) -> np.ndarray:
+    """Returns a hash of each row, uint64 [rows]; of several values, in any order."""
+    if isinstance(values, tf.RaggedTensor):
+        flat = pd.util.hash_array(values.flat_values.numpy())
+        # Sums of a row by differences: both wrap around.
+        sums = np.concatenate([[np.uint64(0)], np.cumsum(flat, dtype=np.uint64)])
+        splits = values.row_splits.numpy()
+        return sums[splits[1:]] - sums[splits[:-1]]
+    columns = values.numpy().reshape(len(values), -1)
+    total = np.zeros(len(columns), np.uint64)
+    for column in columns.T:
+        total = total * _MIX + pd.util.hash_array(np.ascontiguousarray(column))
+    return total
+
+
+def _grouped(values: np.ndarray, group_of: np.ndarray) -> tf.RaggedTensor:
+    """Returns the values of each group, in their order, as [groups, None]."""
+    order = np.argsort(group_of, kind="stable")
+    return tf.RaggedTensor.from_row_lengths(values[order], np.bincount(group_of))
+
+
+def questions(
+    asked: Interactions, train: Rows | None, history: str | None, query_id: str | None
+) -> tuple[Values, np.ndarray]:
+    """Returns each distinct query of a split, as it would ask, and whose each row is.
+
+    Args:
+      asked: The split.
+      train: What is known of queries; None: nothing.
+      history: Name of the value that holds it, if there is one.
+      query_id: The feature that is the query's own id, if it is one.
+    """
+    of_row, firsts = distinct(asked.query, asked.key)
+    values = gather(dict(asked.query), firsts)
+    if history == OWN_HISTORY and train:
+        values[history] = train.histories.of(asked.key[firsts])
+    elif history and query_id:
+        values[query_id] = unless_told(values[query_id], values[history])
+    return values, of_row
+
+
+def unless_told(ids: tf.Tensor, histories: tf.RaggedTensor) -> tf.Tensor:
+    """Returns ids, unknown where a history is told, which then speaks for its query.
+
+    An exported id stands for a history already, the one that training knew of.
+    """
+    told = tf.reduce_any(histories >= 0, axis=1)
+    return tf.where(told, tf.cast(-1, ids.dtype), ids)
+
+
+def row_batches(
+    rows: Rows,
+    config: TrainingConfig,
+    history: str | None,
+    query_id: str | None,
+    counts: np.ndarray,
+    first_epoch: int = 0,
+    share: Share = WHOLE,
+) -> tf.data.Dataset:
+    """Makes batches whose rows are queries.
+
+    Args:
+      rows: The training split.
+      config: How to train.
+      history: Name of the value that holds a part of each query's history; None: none.
+      query_id: Name of the feature that is left out at times where a history is there.
+      counts: Training interactions of each candidate, int64 [candidates].
+      first_epoch: Number of the epoch to begin with.
+      share: The parts of each batch that are wanted; an element is then a part.
+
+    Returns:
+      A dataset of `query`, features by name, and `targets`, ragged int64 [batch, None]:
+      positions in the catalogue or, where candidates are sampled, in `candidates`,
+      int64 [sampled], which has `log_sampled`, float32 [sampled], beside it. `weights`,
+      ragged float32 [batch, None], if rows have them.
+    """
+    histories, owner = rows.histories.candidates, tf.constant(rows.owner)
+    columns = {QUERY: dict(rows.query), TARGETS: rows.targets}
+    if rows.weights is not None:
+        columns[WEIGHTS] = rows.weights
+    is_sampled = config.is_sampled(len(counts))
+    frequency = tf.constant(counts / max(counts.sum(), 1), tf.float32)
+
+    def batch(step: Step) -> dict:
+        made = gather(columns, step.rows)
+        made[TARGETS], *weights = _some(
+            [made[TARGETS], *([made[WEIGHTS]] if WEIGHTS in made else [])], 1.0,
+            step.seeds(0),
+        )  # fmt: skip
+        if weights:
+            made[WEIGHTS] = weights[0]
+        if history:
+            whole = tf.gather(histories, tf.gather(owner, step.rows))
+            (part,) = _some([whole], config.history_share, step.seeds(1))
+            made[QUERY][history] = part
+            if query_id:
+                made[QUERY][query_id] = _sometimes_unknown(
+                    made[QUERY][query_id], part, config.id_dropout, step.seeds(2)
+                )
+        if is_sampled:
+            made = {**made, **_sampled(made[TARGETS], config, frequency, step)}
+        return made
+
+    return finished(steps(len(rows), config, first_epoch, batch), share)
+
+
+def _some(
+    ragged: Sequence[tf.RaggedTensor], share: float, seeds: tf.Tensor
+) -> list[tf.RaggedTensor]:
+    """Keeps each value with a probability, a lower one in rows of very many."""
+    of_row = ragged[0].value_rowids()
+    lengths = tf.cast(tf.gather(ragged[0].row_lengths(), of_row), tf.float32)
+    chance = tf.minimum(share, _MOST / lengths)
+    drawn = tf.random.stateless_uniform(tf.shape(chance), seeds)
+    kept = ragged[0].with_flat_values(drawn < chance)
+    return [tf.ragged.boolean_mask(one, kept) for one in ragged]
+
+
+def _sometimes_unknown(
+    ids: tf.Tensor, history: tf.RaggedTensor, share: float, seeds: tf.Tensor
+) -> tf.Tensor:
+    """Makes ids unknown at random, so that a history has to do without them."""
+    drawn = tf.random.stateless_uniform(tf.shape(ids), seeds)
+    return tf.where(
+        (drawn < share) & (history.row_lengths() > 0), tf.cast(-1, ids.dtype), ids
+    )
+
+
+def _sampled(
+    targets: tf.RaggedTensor, config: TrainingConfig, frequency: tf.Tensor, step: Step
+) -> dict:
+    """Draws the candidates of a step: all its targets, and some of the catalogue."""
+    size = tf.size(frequency)
+    uniform = tf.random.stateless_uniform(
+        [config.uniform_negatives], step.seeds(3), 0, size, tf.int32
+    )
+    drawn = tf.concat([targets.flat_values, tf.cast(uniform, tf.int64)], axis=0)
+    # Distinct, so that a target is never a negative of its own row.
+    candidates, places = tf.unique(drawn, tf.int64)
+    count = tf.size(targets.flat_values)
+    made = {
+        TARGETS: targets.with_flat_values(places[:count]),
+        CANDIDATES: candidates,
+    }
+    if config.logq == "none":
+        return {**made, LOG_SAMPLED: tf.zeros(tf.shape(candidates))}
+    # How often a candidate is expected among so many draws, and so about the
+    # probability that it is there at all: 1 - exp(-expected).
+    expected = tf.cast(count, tf.float32) * tf.gather(
+        frequency, candidates
+    ) + config.uniform_negatives / tf.cast(size, tf.float32)
+    return {
+        **made,
+        LOG_SAMPLED: tf.math.log(tf.maximum(-tf.math.expm1(-expected), 1e-6)),
+    }
