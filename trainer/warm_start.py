@@ -64,9 +64,7 @@ def save_vocabularies(path: str, vocabularies: Vocabularies) -> None:
         folder = os.path.join(path, _VOCABULARIES, tower)
         tf.io.gfile.makedirs(folder)
         for feature, file in vocabularies[tower].items():
-            tf.io.gfile.copy(
-                file, _vocabulary(path, tower, feature), overwrite=True
-            )
+            tf.io.gfile.copy(file, _vocabulary(path, tower, feature), overwrite=True)
 
 
 def _vocabulary(path: str, tower: str, feature: str) -> str:
