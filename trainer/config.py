@@ -31,17 +31,17 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    embedding_dim: PositiveInt = 64
+    embedding_dim: PositiveInt = 256
     """Width of both towers' embeddings (without the candidate bias)."""
     hidden_layers: list[PositiveInt] = []
     """Widths of ReLU layers between the sum of a tower's features and its embedding;
     none: the sum is the embedding."""
     normalize: bool = True
     """Scale both embeddings to length 1, so that the score is a cosine."""
-    temperature: PositiveFloat | Literal["auto"] = "auto"
-    """Scores are divided by this before the softmax; 1 leaves them as they are; auto:
-    0.6 / log(candidates / interactions of a query), the sharper the fewer candidates a
-    query picks, or 1 without `normalize`."""
+    temperature: PositiveFloat | None = None
+    """Scores are divided by this before the softmax; 1 leaves them as they are; null:
+    0.35 / sqrt(log(candidates / interactions of a query)), the sharper the fewer of the
+    candidates a query picks, or 1 without `normalize`."""
     candidate_bias: bool = True
     """Learn a bias a candidate, carried as one more dimension of the embeddings."""
     initializer: Literal["normal", "uniform"] = "normal"
@@ -74,7 +74,7 @@ class TrainingConfig(BaseModel):
     """Keras optimizer; auto: adam for small tables, lazy_adam for large ones. Only
     adagrad, lazy_adam and sgd leave alone the rows of a table that a step does not
     touch; the others cost time in proportion to the size of the tables."""
-    learning_rate: PositiveFloat = 0.003
+    learning_rate: PositiveFloat = 0.005
     """Its learning rate, the highest one where a schedule changes it."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of each weight, times the learning rate, that a step takes off, apart from

@@ -252,9 +252,11 @@ def _batches(
     def of_share(share: Share) -> tf.data.Dataset:
         if isinstance(train, Rows):
             return row_batches(
-                train, config, model.history_name, model.query_id, model.counts,
+                train, config, model.history_name, model.query_id, model.catalogue_size,
                 first_epoch, share,
             )  # fmt: skip
-        return interaction_batches(train, config, len(model.counts), first_epoch, share)
+        return interaction_batches(
+            train, config, model.catalogue_size, first_epoch, share
+        )
 
     return distributed(of_share, tf.distribute.get_strategy())

@@ -10,6 +10,7 @@ Autoencoders for Collaborative Filtering"), and still answer by one dot product.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,9 +115,9 @@ def distinct(query: Values, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       query: Features by name, each [rows, …].
       key: int64 [rows]: a hash of each query's id.
     """
-    total = key.astype(np.uint64)
+    total = pd.util.hash_array(key.astype(np.uint64))
     for values in query.values():
-        total = total * _MIX + _hashes(values)
+        total = pd.util.hash_array(total * _MIX + _hashes(values))
     _, firsts, inverse = np.unique(total, return_index=True, return_inverse=True)
     return inverse, firsts
 
@@ -124,7 +125,7 @@ def distinct(query: Values, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _hashes(values: tf.Tensor | tf.RaggedTensor) -> np.ndarray:
     """Returns a hash of each row, uint64 [rows]; of several values, in any order."""
     if isinstance(values, tf.RaggedTensor):
-        flat = pd.util.hash_array(values.flat_values.numpy())
+        flat = pd.util.hash_array(values.flat_values.numpy()) + _MIX  # none is 0
         # Sums of a row by differences: both wrap around.
         sums = np.concatenate([[np.uint64(0)], np.cumsum(flat, dtype=np.uint64)])
         splits = values.row_splits.numpy()
@@ -176,7 +177,7 @@ def row_batches(
     config: TrainingConfig,
     history: str | None,
     query_id: str | None,
-    counts: np.ndarray,
+    catalogue_size: int,
     first_epoch: int = 0,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
@@ -187,7 +188,7 @@ def row_batches(
       config: How to train.
       history: Name of the value that holds a part of each query's history; None: none.
       query_id: Name of the feature that is left out at times where a history is there.
-      counts: Training interactions of each candidate, int64 [candidates].
+      catalogue_size: Number of candidates.
       first_epoch: Number of the epoch to begin with.
       share: The parts of each batch that are wanted; an element is then a part.
 
@@ -201,10 +202,10 @@ def row_batches(
     columns = {QUERY: dict(rows.query), TARGETS: rows.targets}
     if rows.weights is not None:
         columns[WEIGHTS] = rows.weights
-    is_sampled = config.is_sampled(len(counts))
-    frequency = tf.constant(counts / max(counts.sum(), 1), tf.float32)
+    is_sampled = config.is_sampled(catalogue_size)
+    absent = _log_absent(rows, catalogue_size) if is_sampled else None
 
-    def batch(step: Step) -> dict:
+    def batch(step: Step) -> dict[str, Any]:
         made = gather(columns, step.rows)
         made[TARGETS], *weights = _some(
             [made[TARGETS], *([made[WEIGHTS]] if WEIGHTS in made else [])], 1.0,
@@ -221,7 +222,7 @@ def row_batches(
                     made[QUERY][query_id], part, config.id_dropout, step.seeds(2)
                 )
         if is_sampled:
-            made = {**made, **_sampled(made[TARGETS], config, frequency, step)}
+            made = {**made, **_sampled(made[TARGETS], config, absent, step)}
         return made
 
     return finished(steps(len(rows), config, first_epoch, batch), share)
@@ -249,30 +250,34 @@ def _sometimes_unknown(
     )
 
 
+def _log_absent(rows: Rows, catalogue_size: int) -> tf.Tensor:
+    """Returns log of the share of rows without each candidate, [candidates]."""
+    targets = rows.targets.flat_values.numpy()
+    pairs = rows.targets.value_rowids().numpy() * catalogue_size + targets
+    of_candidate = np.unique(pairs) % catalogue_size
+    holding = np.bincount(of_candidate, minlength=catalogue_size)
+    with np.errstate(divide="ignore"):  # -inf: it is in every row
+        return tf.constant(np.log1p(-holding / len(rows)), tf.float32)
+
+
 def _sampled(
-    targets: tf.RaggedTensor, config: TrainingConfig, frequency: tf.Tensor, step: Step
-) -> dict:
+    targets: tf.RaggedTensor, config: TrainingConfig, absent: tf.Tensor, step: Step
+) -> dict[str, Any]:
     """Draws the candidates of a step: all its targets, and some of the catalogue."""
-    size = tf.size(frequency)
-    uniform = tf.random.stateless_uniform(
-        [config.uniform_negatives], step.seeds(3), 0, size, tf.int32
-    )
+    size, more = tf.size(absent), config.uniform_negatives
+    uniform = tf.random.stateless_uniform([more], step.seeds(3), 0, size, tf.int32)
     drawn = tf.concat([targets.flat_values, tf.cast(uniform, tf.int64)], axis=0)
     # Distinct, so that a target is never a negative of its own row.
     candidates, places = tf.unique(drawn, tf.int64)
-    count = tf.size(targets.flat_values)
     made = {
-        TARGETS: targets.with_flat_values(places[:count]),
+        TARGETS: targets.with_flat_values(places[: tf.size(targets.flat_values)]),
         CANDIDATES: candidates,
+        LOG_SAMPLED: tf.zeros(tf.shape(candidates)),
     }
-    if config.logq == "none":
-        return {**made, LOG_SAMPLED: tf.zeros(tf.shape(candidates))}
-    # How often a candidate is expected among so many draws, and so about the
-    # probability that it is there at all: 1 - exp(-expected).
-    expected = tf.cast(count, tf.float32) * tf.gather(
-        frequency, candidates
-    ) + config.uniform_negatives / tf.cast(size, tf.float32)
-    return {
-        **made,
-        LOG_SAMPLED: tf.math.log(tf.maximum(-tf.math.expm1(-expected), 1e-6)),
-    }
+    if config.logq == "exact":
+        # It is absent if none of the rows has it and it is not drawn either.
+        rows = tf.cast(targets.nrows(), tf.float32)
+        not_drawn = more * tf.math.log1p(-1 / tf.cast(size, tf.float32))
+        missing = rows * tf.gather(absent, candidates) + not_drawn
+        made[LOG_SAMPLED] = tf.math.log(-tf.math.expm1(missing))
+    return made

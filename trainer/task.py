@@ -20,7 +20,7 @@ class SharedSoftmax(tfrs.tasks.Task, tf.keras.layers.Layer):
     Retrieval has one target a row, and would need as many copies of a row as targets.
     """
 
-    def __init__(self, temperature: float, query_weight: str):
+    def __init__(self, temperature: float | None, query_weight: str):
         """Remembers what scores are divided by and what a row counts.
 
         Args:

@@ -122,7 +122,7 @@ def save_towers(
     from trainer.feature_config import IdFeature
     from trainer.towers import CandidateTower, QueryTower
 
-    config = ModelConfig(embedding_dim=query_table.shape[1])
+    config = ModelConfig(embedding_dim=query_table.shape[1], temperature=0.3)
 
     def lookup(names: list[str]) -> tf.lookup.StaticHashTable:
         rows = tf.range(len(names), dtype=tf.int64)

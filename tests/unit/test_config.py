@@ -84,8 +84,9 @@ def test_the_tutorials_config_is_the_tutorials():
     }
     model, training = config.model, config.training
     assert (model.embedding_dim, model.temperature) == (32, 1.0)
-    assert not (model.normalize or model.candidate_bias or model.logq_correction)
-    assert not model.remove_accidental_hits
+    assert not (model.normalize or model.candidate_bias)
+    assert (training.rows, training.logq) == ("interaction", "none")
+    assert not training.remove_accidental_hits and training.schedule == "constant"
     assert (training.optimizer, training.learning_rate) == ("adagrad", 0.1)
     assert (training.epochs, training.batch_size) == (3, 8192)
     assert config.index.kind == "tfrs-scann"

@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.unit.training import interactions, items, model, train, users
+from tests.unit.training import (
+    interactions,
+    items,
+    model,
+    towers,
+    train,
+    training,
+    users,
+)
 from trainer import optimizers
-from trainer.config import ModelConfig, TrainingConfig
+from trainer.config import TrainingConfig
 from trainer.fit import VALID_ACCURACY, fit
 from trainer.optimizers import LazyAdam, learning_rate_of, make_optimizer
 
@@ -20,7 +28,7 @@ NAMES = typing.get_args(TrainingConfig.model_fields["optimizer"].annotation)
 
 def config(**options) -> TrainingConfig:
     decay = 0.004 if options.get("optimizer") == "adamw" else 0
-    return TrainingConfig(**{"weight_decay": decay, **options})
+    return training(**{"weight_decay": decay, **options})
 
 
 def variable(rows: int = 4) -> tf.Variable:
@@ -165,7 +173,7 @@ def test_the_average_is_what_is_validated_and_what_is_left(tmp_path, monkeypatch
 
     monkeypatch.setitem(optimizers._OPTIMIZERS, "lazy_adam", Watched)
     data = interactions()
-    trained = model(ModelConfig(embedding_dim=8), data)
+    trained = model(towers(), data)
     embed = trained.embed_catalogue
 
     def judged() -> np.ndarray:
@@ -194,17 +202,16 @@ def test_the_average_is_what_is_validated_and_what_is_left(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
 def test_hidden_layers_compute_in_the_precision_and_nothing_else_does(tmp_path, name):
-    def trained(precision: str, mixed: str):
+    def trained(mixed: str):
         tf.keras.utils.set_random_seed(1)
-        wide = ModelConfig(embedding_dim=8, hidden_layers=[16])
-        made = model(wide, interactions(), precision)
         options = config(
             epochs=15, batch_size=32, learning_rate=0.01, mixed_precision=mixed
         )
+        made = model(towers(hidden_layers=[16]), interactions(), options)
         return made, fit(made, options, interactions(), None, str(tmp_path))
 
-    plain, expected = trained("float32", "none")
-    made, history = trained(f"mixed_{name}", name)
+    plain, expected = trained("none")
+    made, history = trained(name)
     for tower in (made.query_tower, made.candidate_tower):
         assert {layer.compute_dtype for layer in tower.hidden} == {name}
     assert {weight.dtype for weight in made.trainable_variables} == {tf.float32}

@@ -17,11 +17,13 @@ from tests.unit.training import (
     interactions,
     items,
     model,
+    towers,
     train,
+    training,
     user_of,
     users,
 )
-from trainer.batches import QUERY, Interactions, training_batches
+from trainer.batches import NEGATIVES, QUERY, Interactions, interaction_batches
 from trainer.config import ModelConfig
 from trainer.distribution import Share
 from trainer.features import CANDIDATE_INDEX
@@ -83,43 +85,60 @@ def test_plain_towers_are_just_their_tables():
     assert np.abs(embedded).max() <= 0.05
 
 
-@pytest.mark.parametrize("logq", [True, False])
+@pytest.mark.parametrize("logq", ["exact", "none"])
 @pytest.mark.parametrize("hits", [True, False])
-def test_the_loss_is_the_corrected_softmax(logq, hits):
+@pytest.mark.parametrize("hard", [None, 3])
+@pytest.mark.parametrize("more", [0, 5])
+def test_the_loss_is_the_corrected_softmax(logq, hits, hard, more):
     data = interactions()
-    config = ModelConfig(
-        embedding_dim=4, logq_correction=logq, remove_accidental_hits=hits
-    )
-    trained = model(config, data)
+    config = towers(embedding_dim=4)
+    how = training(
+        logq=logq, remove_accidental_hits=hits, hard_negatives=hard,
+        uniform_negatives=more,
+    )  # fmt: skip
+    trained = model(config, data, how)
     query, candidate = user_of(data)[:16], data.candidate[:16]
-    loss = trained.compute_loss(
-        {QUERY: users(query), CANDIDATE_INDEX: tf.constant(candidate)}
-    )
+    others = np.array([3, 19, 3, 0, 11])[:more]
+    loss = trained.compute_loss(batch(query, candidate, others))
+    drawn = np.concatenate([candidate, others])
     q = trained.query_tower(users(query)).numpy().astype(float)
-    v = trained.candidate_tower(items(candidate)).numpy().astype(float)
+    v = trained.candidate_tower(items(drawn)).numpy().astype(float)
     expected = 0.0
     share = np.bincount(data.candidate, minlength=CANDIDATES) / len(data)
+    mixed = (16 * share + more / CANDIDATES) / (16 + more)
     for row in range(16):
         logits = q[row] @ v.T / config.temperature
-        if logq:
-            logits = logits - np.log(share[candidate])
-        same = (candidate == candidate[row]) & (np.arange(16) != row)
+        if logq == "exact":
+            logits = logits - np.log(mixed[drawn])
+        same = (drawn == candidate[row]) & (np.arange(16 + more) != row)
         if hits:
             logits[same] = -1e30
-        expected -= logits[row] - np.log(np.exp(logits - logits.max()).sum())
-        expected += logits.max()
+        positive = logits[row]
+        if hard:
+            negatives = np.sort(np.delete(logits, row))[-hard:]
+            logits = np.concatenate([[positive], negatives])
+        expected -= (
+            positive - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+        )
     assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+def batch(query, candidate, others=()) -> dict:
+    """A batch of interactions, with negatives beside its own candidates."""
+    return {
+        QUERY: users(query),
+        CANDIDATE_INDEX: tf.constant(candidate, tf.int64),
+        NEGATIVES: tf.constant(others, tf.int64),
+    }
 
 
 def test_a_candidate_never_seen_in_training_has_a_finite_loss():
     # It is nobody's positive there, but may be one in a batch all the same.
-    data = Interactions(users([0, 1, 2]), np.array([3, 3, 4]))
-    config = ModelConfig(embedding_dim=4)
+    data = Interactions(users([0, 1, 2]), np.array([3, 3, 4]), np.arange(3))
+    config = towers(embedding_dim=4)
     trained = model(config, data)
     query, candidate = np.array([0, 1]), np.array([7, 3])
-    loss = trained.compute_loss(
-        {QUERY: users(query), CANDIDATE_INDEX: tf.constant(candidate)}
-    )
+    loss = trained.compute_loss(batch(query, candidate))
     q = trained.query_tower(users(query)).numpy().astype(float)
     v = trained.candidate_tower(items(candidate)).numpy().astype(float)
     # TFRS takes a probability for at least 1e-6.
@@ -135,13 +154,10 @@ def test_the_tutorials_loss_is_the_plain_softmax():
         normalize=False,
         temperature=1.0,
         candidate_bias=False,
-        logq_correction=False,
     )
-    trained = model(config, data)
+    trained = model(config, data, training(logq="none"))
     query, candidate = user_of(data)[:9], data.candidate[:9]
-    loss = trained.compute_loss(
-        {QUERY: users(query), CANDIDATE_INDEX: tf.constant(candidate)}
-    )
+    loss = trained.compute_loss(batch(query, candidate))
     q = (
         trained.query_tower.encoders["user"]
         .embedding.embeddings.numpy()[query]
@@ -158,7 +174,7 @@ def test_the_tutorials_loss_is_the_plain_softmax():
 
 
 def test_initial_embeddings_are_as_wide_as_the_config_says():
-    config = ModelConfig(embedding_dim=64, normalize=False, candidate_bias=False)
+    config = towers(embedding_dim=64, normalize=False, candidate_bias=False)
     tower = query_tower(2000, config)
     embedded = tower(users(range(2000))).numpy()
     assert embedded.shape == (2000, 64)
@@ -166,7 +182,7 @@ def test_initial_embeddings_are_as_wide_as_the_config_says():
 
 
 def test_a_batch_of_nobody_has_the_width_of_any_other():
-    config = ModelConfig(embedding_dim=5)
+    config = towers(embedding_dim=5)
     assert query_tower(3, config)(users([])).shape == (0, 6)
     assert candidate_tower(3, config)(items([])).shape == (0, 6)
 
@@ -192,7 +208,8 @@ def rows_of(batches: tf.data.Dataset) -> list[list[list[int]]]:
 def parts_of(data: Interactions, epochs: int, **options) -> list[list[list[int]]]:
     """The rows of the first epochs in batches of 32, 4 batches an epoch."""
     share = options.get("share", Share())
-    batches = training_batches(data, 32, **{"seed": 1, **options})
+    how = training(seed=options.pop("seed", 1))
+    batches = interaction_batches(data, how, CANDIDATES, **options)
     return rows_of(batches.take(epochs * 4 * share.count))
 
 
@@ -203,7 +220,7 @@ def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     assert [len(batch) for batch in batches] == [32, 32, 32, 4]
     rows = np.stack([user_of(data), data.candidate], axis=1).tolist()
     assert sorted(sum(batches, [])) == sorted(rows)
-    endless = training_batches(data, 1000, seed=1)
+    endless = interaction_batches(data, training(batch_size=1000), CANDIDATES)
     assert [len(batch) for batch in rows_of(endless.take(3))] == [100] * 3
     assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
 
@@ -267,8 +284,8 @@ def test_training_learns_and_leaves_logs(trained_folder):
 def test_the_loss_of_an_epoch_is_its_mean_over_interactions(tmp_path):
     # Nothing is learned at this rate: each batch has the loss of the initial weights.
     trained, history = train(tmp_path, epochs=2, learning_rate=1e-12)
-    batches = training_batches(interactions(), 32, seed=42).take(13)
-    total = sum(float(trained.compute_loss(batch)) for batch in batches)
+    batches = interaction_batches(interactions(), training(), CANDIDATES).take(13)
+    total = sum(float(trained.compute_loss(one)) for one in batches)
     assert history["loss"][0] == pytest.approx(total / 400, rel=1e-5)
 
 
@@ -349,7 +366,7 @@ def test_a_loss_that_is_no_number_is_told(tmp_path):
 
 
 def test_an_unknown_candidate_has_neither_embedding_nor_anothers_bias():
-    tower = candidate_tower(CANDIDATES, ModelConfig(embedding_dim=4))
+    tower = candidate_tower(CANDIDATES, towers(embedding_dim=4))
     tower(items([0]))
     tower.biases["item"].embedding.embeddings.assign(tf.ones((CANDIDATES, 1)))
     embedded = tower(items([-1, 0])).numpy()

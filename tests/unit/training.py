@@ -23,7 +23,7 @@ def interactions(seed: int = 0, rows: int = 400) -> Interactions:
     query = rng.integers(0, QUERIES, rows)
     half = CANDIDATES // 2
     candidate = rng.integers(0, half, rows) + half * (query % 2)
-    return Interactions(users(query), candidate)
+    return Interactions(users(query), candidate, query)
 
 
 def users(positions) -> dict[str, tf.Tensor]:
@@ -40,14 +40,26 @@ def user_of(data: Interactions) -> np.ndarray:
     return data.query["user"].numpy()
 
 
+def towers(**options: Any) -> ModelConfig:
+    """A recipe with a temperature."""
+    return ModelConfig(**{"embedding_dim": 8, "temperature": 0.3, **options})
+
+
+def training(**options: Any) -> TrainingConfig:
+    """A training of rows that are interactions, unless told otherwise."""
+    defaults = {"rows": "interaction", "schedule": "constant", "batch_size": 32}
+    return TrainingConfig(**{**defaults, **options})
+
+
 def model(
-    config: ModelConfig, data: Interactions, precision: str = "float32"
+    config: ModelConfig, data: Interactions, how: TrainingConfig | None = None
 ) -> TwoTowerModel:
     counts = np.bincount(data.candidate, minlength=CANDIDATES)
     catalogue = Catalogue("item", ITEM, {}, counts)
     return TwoTowerModel(
-        config, USER, {"user": QUERIES}, catalogue, {"item": CANDIDATES}, precision
-    )
+        config, how or training(), USER, {"user": QUERIES}, catalogue,
+        {"item": CANDIDATES}, "user",
+    )  # fmt: skip
 
 
 def train(
@@ -59,14 +71,14 @@ def train(
     """A trained model and its history."""
     tf.keras.utils.set_random_seed(options.get("seed", 42))
     data = interactions()
-    trained = model(ModelConfig(embedding_dim=8), data)
-    options = {"batch_size": 32, "epochs": 10, "learning_rate": 0.05, **options}
-    config = TrainingConfig(**options)
-    return trained, fit(trained, config, data, valid, str(folder), checkpoints)
+    how = training(**{"epochs": 10, "learning_rate": 0.05, **options})
+    trained = model(towers(), data, how)
+    return trained, fit(trained, how, data, valid, str(folder), checkpoints)
 
 
 def contrary(seed: int) -> Interactions:
     """Users who like the other half: the more is learned, the worse it gets."""
     likes = interactions(seed, rows=100)
     half = CANDIDATES // 2
-    return Interactions(likes.query, (likes.candidate + half) % CANDIDATES)
+    turned = (likes.candidate + half) % CANDIDATES
+    return Interactions(likes.query, turned, likes.key)

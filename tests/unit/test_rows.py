@@ -1,0 +1,400 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows that are queries: what a step holds, its loss, and what is exported."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import trainer.rows
+from tests.unit.training import (
+    CANDIDATES,
+    QUERIES,
+    USER,
+    interactions,
+    items,
+    model,
+    towers,
+    train,
+    training,
+    users,
+)
+from trainer.batches import CANDIDATES as DRAWN
+from trainer.batches import LOG_SAMPLED, QUERY, TARGETS, WEIGHTS, Interactions
+from trainer.distribution import Share
+from trainer.feature_config import load_features
+from trainer.fit import VALID_ACCURACY, fit
+from trainer.model import Catalogue, TwoTowerModel, temperature_of
+from trainer.rows import group, questions, row_batches, unless_told
+from trainer.task import SharedSoftmax
+from trainer.towers import OWN_HISTORY
+
+DATA = interactions()
+COUNTS = np.bincount(DATA.candidate, minlength=CANDIDATES)
+
+
+def by_user(data: Interactions) -> dict[int, list[int]]:
+    """What each user interacted with, in the order of the log."""
+    found: dict[int, list[int]] = {}
+    for user, candidate in zip(data.key, data.candidate, strict=True):
+        found.setdefault(int(user), []).append(int(candidate))
+    return found
+
+
+def batches(take: int, **options):
+    """The first batches of 7 rows, and what they are made of."""
+    arguments = {
+        name: options.pop(name) for name in ("first_epoch", "share") if name in options
+    }
+    how = training(**{"rows": "query", "batch_size": 7, **options})
+    rows = group(DATA, OWN_HISTORY)
+    made = row_batches(rows, how, OWN_HISTORY, "user", CANDIDATES, **arguments)
+    return list(made.take(take))
+
+
+# Grouping
+
+
+def test_a_query_is_a_row_with_all_its_interactions():
+    rows = group(DATA, None)
+    expected = by_user(DATA)
+    assert len(rows) == len(expected)
+    asked = rows.query["user"].numpy()
+    for user, targets, owner in zip(asked, rows.targets, rows.owner, strict=True):
+        assert targets.numpy().tolist() == expected[user]
+        assert rows.histories.candidates[owner].numpy().tolist() == expected[user]
+    assert rows.weights is None
+
+
+def test_a_query_has_a_row_for_each_context_and_one_history():
+    hour = tf.constant(np.arange(len(DATA)) % 2)
+    data = Interactions({**DATA.query, "hour": hour}, DATA.candidate, DATA.key)
+    rows = group(data, None)
+    expected: dict[tuple[int, int], list[int]] = {}
+    for at, (user, candidate) in enumerate(zip(DATA.key, DATA.candidate, strict=True)):
+        expected.setdefault((int(user), at % 2), []).append(int(candidate))
+    found = {
+        (int(user), int(of)): targets.numpy().tolist()
+        for user, of, targets in zip(
+            rows.query["user"], rows.query["hour"], rows.targets, strict=True
+        )
+    }
+    assert found == expected
+    whole = by_user(DATA)
+    for user, owner in zip(rows.query["user"].numpy(), rows.owner, strict=True):
+        assert rows.histories.candidates[owner].numpy().tolist() == whole[user]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.lists(st.integers(0, 2), max_size=3),
+            st.sampled_from([0.0, 1.5, float("nan")]),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_rows_are_told_apart_by_every_kind_of_value(log):
+    query = {
+        "tags": tf.ragged.constant([tags for _, tags, _ in log], tf.int64, 1),
+        "size": tf.constant([[size] for _, _, size in log], tf.float32),
+    }
+    key = np.array([user for user, _, _ in log], np.int64)
+    of_row, firsts = trainer.rows.distinct(query, key)
+    told = [(user, tuple(sorted(tags)), str(size)) for user, tags, size in log]
+    same = [[a == b for b in told] for a in told]
+    assert (of_row[:, None] == of_row[None]).tolist() == same
+    assert [told[at] for at in firsts[of_row]] == told
+
+
+def test_weights_go_with_their_targets():
+    weight = np.arange(len(DATA), dtype=np.float32)
+    data = Interactions(DATA.query, DATA.candidate, DATA.key, weight)
+    rows = group(data, None)
+    for user, targets, weights in zip(
+        rows.query["user"].numpy(), rows.targets, rows.weights, strict=True
+    ):
+        at = np.flatnonzero(DATA.key == user)
+        assert targets.numpy().tolist() == DATA.candidate[at].tolist()
+        assert weights.numpy().tolist() == at.tolist()
+
+
+def test_an_unknown_query_has_no_history():
+    histories = group(DATA, None).histories
+    found = histories.of(np.array([-5, int(histories.keys[3]), 10**12]))
+    assert found.row_lengths().numpy().tolist() == [
+        0, len(by_user(DATA)[int(histories.keys[3])]), 0
+    ]  # fmt: skip
+
+
+# Steps
+
+
+def test_an_epoch_has_every_query_once_and_its_own_order():
+    rows = len(by_user(DATA))
+    first, second = batches(5), batches(10)[5:]
+    for epoch in (first, second):
+        asked = np.concatenate([one[QUERY]["user"] for one in epoch])
+        assert len(asked) == rows
+    seen = [
+        [users.tolist() for one in epoch for users in [one[QUERY]["user"].numpy()]]
+        for epoch in (first, second)
+    ]
+    assert seen[0] != seen[1]
+    again = batches(5, first_epoch=1)
+    for one, other in zip(second, again, strict=True):
+        assert one[TARGETS].to_list() == other[TARGETS].to_list()
+        assert one[QUERY][OWN_HISTORY].to_list() == other[QUERY][OWN_HISTORY].to_list()
+
+
+def test_a_history_is_another_part_in_each_step_and_targets_are_all():
+    expected = by_user(DATA)
+    known = total = 0
+    parts: dict[int, set] = {}
+    for one in batches(100, id_dropout=0.0, history_share=0.3):
+        asked = one[QUERY]["user"].numpy()
+        histories = one[QUERY][OWN_HISTORY].to_list()
+        for user, targets, part in zip(
+            asked, one[TARGETS].to_list(), histories, strict=True
+        ):
+            assert targets == expected[user]
+            left = list(targets)
+            for candidate in part:
+                left.remove(candidate)  # each comes from the query's own interactions
+            parts.setdefault(user, set()).add(tuple(part))
+            known, total = known + len(part), total + len(targets)
+    assert known / total == pytest.approx(0.3, abs=0.03)
+    assert all(len(found) > 5 for found in parts.values())
+
+
+def test_ids_are_left_out_as_often_as_told_where_there_is_a_history():
+    unknown = total = 0
+    for one in batches(200, id_dropout=0.4, history_share=0.2):
+        empty = one[QUERY][OWN_HISTORY].row_lengths().numpy() == 0
+        left_out = one[QUERY]["user"].numpy() == -1
+        assert not left_out[empty].any()
+        unknown, total = unknown + left_out.sum(), total + (~empty).sum()
+    assert unknown / total == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_very_long_row_is_thinned(monkeypatch):
+    monkeypatch.setattr(trainer.rows, "_MOST", 5)
+    longest = [
+        max(one[part].row_lengths().numpy().mean() for part in (TARGETS,))
+        for one in batches(100)
+    ]
+    assert np.mean(longest) == pytest.approx(5, abs=0.5)
+
+
+def test_sampled_candidates_are_distinct_and_hold_all_targets():
+    whole = batches(20)
+    sampled = batches(20, softmax="sampled", uniform_negatives=6)
+    for one, other in zip(whole, sampled, strict=True):
+        drawn = other[DRAWN].numpy()
+        assert len(set(drawn)) == len(drawn) and drawn.max() < CANDIDATES
+        targets = tf.gather(other[DRAWN], other[TARGETS])
+        assert targets.to_list() == one[TARGETS].to_list()
+
+
+def test_a_candidate_is_as_likely_to_be_sampled_as_is_said():
+    data = interactions(rows=60)
+    how = training(rows="query", batch_size=2, softmax="sampled", uniform_negatives=4)
+    rows = group(data, None)
+    there, said = np.zeros(CANDIDATES), []
+    taken = 3000
+    for one in row_batches(rows, how, None, None, CANDIDATES).take(taken):
+        there[one[DRAWN].numpy()] += 1
+        expected = np.full(CANDIDATES, np.nan)
+        expected[one[DRAWN].numpy()] = np.exp(one[LOG_SAMPLED].numpy())
+        said.append(expected)
+    # Rows are drawn without putting any back, which is what makes the small difference.
+    np.testing.assert_allclose(there / taken, np.nanmean(said, axis=0), atol=0.04)
+
+
+@pytest.mark.parametrize("softmax", ["catalogue", "sampled"])
+def test_the_parts_of_a_batch_are_the_batch(softmax):
+    options = {"softmax": softmax, "uniform_negatives": 3 * (softmax == "sampled")}
+    whole = batches(5, **options)
+    parts = batches(15, share=Share(3, 0, 3), **options)
+    for at, one in enumerate(whole):
+        cut = parts[3 * at : 3 * at + 3]
+        for name in (TARGETS,):
+            assert (
+                sum((part[name].to_list() for part in cut), []) == one[name].to_list()
+            )
+        for name in (OWN_HISTORY,):
+            found = sum((part[QUERY][name].to_list() for part in cut), [])
+            assert found == one[QUERY][name].to_list()
+        for part in cut:
+            if softmax == "sampled":
+                np.testing.assert_array_equal(part[DRAWN], one[DRAWN])
+
+
+# Loss
+
+
+@pytest.mark.parametrize("weight, power", [("sum", 0), ("root", 0.5), ("mean", 1)])
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_loss_is_the_multinomial_likelihood(weight, power, sampled):
+    rng = np.random.default_rng(3)
+    q, v = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))
+    targets, weights = [[0, 5], [], [2, 2, 1]], [[1.0, 2.0], [], [0.5, 1.0, 3.0]]
+    log_sampled = np.log(rng.uniform(size=6)) if sampled else np.zeros(6)
+    expected = 0.0
+    for row, (own, counts) in enumerate(zip(targets, weights, strict=True)):
+        scores = q[row] @ v.T / 0.4 - log_sampled
+        for target, count in zip(own, counts, strict=True):
+            probability = np.exp(scores[target]) / np.exp(scores).sum()
+            expected -= count * np.log(probability) / len(own) ** power
+    found = SharedSoftmax(0.4, weight)(
+        tf.constant(q, tf.float32),
+        tf.constant(v, tf.float32),
+        tf.ragged.constant(targets, tf.int64),
+        tf.ragged.constant(weights, tf.float32),
+        tf.constant(log_sampled, tf.float32) if sampled else None,
+    )
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_model_scores_the_whole_catalogue():
+    how = training(rows="query", batch_size=7)
+    made = model(towers(), DATA, how)
+    (one,) = batches(1)
+    weights = one[TARGETS].with_flat_values(tf.ones(tf.size(one[TARGETS].flat_values)))
+    loss = made.compute_loss({**one, WEIGHTS: weights}, training=True)
+    q = made.query_tower(one[QUERY]).numpy().astype(float)
+    v = made.candidate_tower(items(range(CANDIDATES))).numpy().astype(float)
+    scores = q @ v.T / 0.3
+    expected = 0.0
+    for row, targets in enumerate(one[TARGETS].to_list()):
+        total = np.log(np.exp(scores[row]).sum())
+        expected += sum(total - scores[row, t] for t in targets) / len(targets) ** 0.5
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+# Training and what it leaves
+
+
+def test_a_history_is_pooled_by_the_candidates_own_table():
+    made = model(
+        towers(normalize=False, candidate_bias=False), DATA, training(rows="query")
+    )
+    made.build_towers(DATA.query)
+    made.query_tower.own_history.scale.assign(1.7)
+    table = made.candidate_tower.encoders["item"].embedding.embeddings.numpy()
+    user = made.query_tower.encoders["user"].embedding.embeddings.numpy()
+    found = made.query_tower(
+        {
+            **users([4, -1, 4]),
+            OWN_HISTORY: tf.ragged.constant([[1, -1, 7, 7], [2], []], tf.int64),
+        }
+    )
+    pooled = 1.7 * (table[1] + 2 * table[7]) / np.sqrt(3)
+    expected = [user[4] + pooled, 1.7 * table[2], user[4]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("softmax", ["catalogue", "sampled"])
+def test_an_id_alone_is_answered_as_with_its_history(tmp_path, softmax):
+    how = training(
+        rows="query", epochs=30, learning_rate=0.05, batch_size=8, softmax=softmax
+    )
+    made = model(towers(), DATA, how)
+    before: list[np.ndarray] = []
+    fold = made.fold_histories
+
+    def watched(ids, histories) -> None:
+        asked = {"user": tf.constant(ids), OWN_HISTORY: histories}
+        before.append(made.query_tower(asked).numpy())
+        fold(ids, histories)
+        before.append(made.query_tower(users(ids)).numpy())
+
+    made.fold_histories = watched
+    fit(made, how, DATA, None, str(tmp_path))
+    with_history, alone = before
+    np.testing.assert_allclose(alone, with_history, rtol=1e-4, atol=1e-5)
+    best = (alone @ made.embed_catalogue().T).argmax(axis=1)
+    halves = np.array(sorted(by_user(DATA))) % 2
+    assert ((best >= CANDIDATES // 2) == halves).all()
+
+
+def test_valid_accuracy_is_of_the_model_that_is_exported(tmp_path):
+    valid = interactions(seed=5, rows=100)
+    made, history = train(
+        tmp_path, valid, rows="query", epochs=3, learning_rate=0.02, batch_size=8
+    )
+    q = made.query_tower(valid.query).numpy()
+    top = np.argsort(-(q @ made.embed_catalogue().T), axis=1)[:, :10]
+    found = (top == valid.candidate[:, None]).any(axis=1).mean()
+    assert history[VALID_ACCURACY][-1] == pytest.approx(found, abs=0.011)
+
+
+def test_whoever_has_no_id_is_answered_by_a_history_alone(tmp_path):
+    made, _ = train(
+        tmp_path, rows="query", epochs=60, learning_rate=0.05, batch_size=8,
+        id_dropout=0.7,
+    )  # fmt: skip
+    half = CANDIDATES // 2
+    histories = tf.ragged.constant([[0, 1, 2], [half, half + 4]], tf.int64)
+    q = made.query_tower({**users([-1, -1]), OWN_HISTORY: histories}).numpy()
+    best = (q @ made.embed_catalogue().T).argmax(axis=1)
+    assert (best >= half).tolist() == [False, True]
+
+
+def test_a_told_history_speaks_for_its_query():
+    told = tf.ragged.constant([[3], [], [-1], [-1, 4]], tf.int64)
+    found = unless_told(tf.constant([7, 7, 7, 7], tf.int64), told)
+    assert found.numpy().tolist() == [-1, 7, 7, -1]
+
+
+def test_a_declared_history_is_trained_on_parts_and_asked_as_it_is():
+    features = load_features({"user": "id", "before": "history"})
+    before = tf.ragged.constant(
+        [[at % CANDIDATES] for at in range(len(DATA))], tf.int64
+    )
+    data = Interactions({**DATA.query, "before": before}, DATA.candidate, DATA.key)
+    how = training(rows="query")
+    made = TwoTowerModel(
+        towers(), how, features, {"user": QUERIES, "before": CANDIDATES},
+        Catalogue("item", load_features({"item": "id"}), {}, COUNTS),
+        {"item": CANDIDATES}, "user",
+    )  # fmt: skip
+    assert made.history_name == "before" and made.query_tower.own_history is None
+    rows = group(data, "before")
+    assert list(rows.query) == ["user"] and len(rows) == len(by_user(DATA))
+    (one,) = row_batches(rows, how, "before", "user", CANDIDATES).take(1)
+    assert set(one[QUERY]) == {"user", "before"}
+    values, of_row = questions(data, rows, "before", "user")
+    told = tf.gather(values["before"], of_row)
+    assert told.to_list() == before.to_list()
+    assert (values["user"].numpy() == -1).all()
+
+
+def test_without_an_id_or_a_history_nothing_is_pooled():
+    features = load_features({"country": "category"})
+    made = TwoTowerModel(
+        towers(), training(rows="query"), features, {"country": 3},
+        Catalogue("item", USER, {}, COUNTS), {"user": CANDIDATES}, None,
+    )  # fmt: skip
+    assert made.history_name is None
+    assert set(features) == set(made.query_tower.encoders)
+
+
+@pytest.mark.parametrize(
+    "candidates, interactions_, queries, expected",
+    [(1682, 80_000, 943, 0.2026), (10**6, 10**7, 10**6, 0.1032), (5, 100, 10, 0.35)],
+)
+def test_the_temperature_follows_the_shape_of_the_data(
+    candidates, interactions_, queries, expected
+):
+    auto = towers(temperature=None)
+    found = temperature_of(auto, candidates, interactions_, queries)
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert temperature_of(towers(), candidates, interactions_, queries) == 0.3
+    plain = towers(temperature=None, normalize=False)
+    assert temperature_of(plain, candidates, interactions_, queries) == 1
