@@ -25,7 +25,7 @@ from serving.servable import missing_value, parse_examples
 from serving.towers import Towers
 from tests.component.transforming import transform
 from trainer import data
-from trainer.config import ModelConfig
+from trainer.config import ModelConfig, TrainingConfig
 from trainer.export import Side, TwoTowers
 from trainer.feature_config import Features, dump_features, load_features
 from trainer.features import CANDIDATE_INDEX, raw_specs, vocabulary_name
@@ -150,6 +150,7 @@ def both(tmp_path_factory) -> Both:
             functools.partial(
                 preprocess_interactions,
                 custom_config={
+                    "query_id": "user",
                     "candidate_id": "item",
                     "features": dump_features(QUERY),
                     "weight": None,
@@ -294,11 +295,13 @@ def model(both: Both) -> TwoTowerModel:
     others = {name: f for name, f in CANDIDATE.items() if name != "item"}
     sizes = data.vocabulary_sizes(both.candidate_graph, others, lookup)
     made = TwoTowerModel(
-        ModelConfig(embedding_dim=8, hidden_layers=[16]),
+        ModelConfig(embedding_dim=8, hidden_layers=[16], temperature=0.3),
+        TrainingConfig(),
         QUERY,
         data.vocabulary_sizes(both.query_graph, QUERY, lookup),
         catalogue,
         {**sizes, "item": lookup.size},
+        "user",
     )
     made.embed_catalogue()
     for bias in made.candidate_tower.biases.values():

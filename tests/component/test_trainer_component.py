@@ -28,10 +28,10 @@ from serving.towers import Towers
 from tests.component.transforming import transform, write_examples
 from trainer import data
 from trainer.batches import Interactions
-from trainer.config import ModelConfig
+from trainer.config import ModelConfig, TrainingConfig
 from trainer.export import Side, TwoTowers
 from trainer.feature_config import dump_features, load_features
-from trainer.features import CANDIDATE_INDEX, vocabulary_name
+from trainer.features import CANDIDATE_INDEX, QUERY_KEY, vocabulary_name
 from trainer.model import Catalogue, TwoTowerModel
 from trainer.preprocessing import preprocess_candidates, preprocess_interactions
 from trainer.run import run_fn
@@ -111,7 +111,7 @@ def run_transform(
             functools.partial(
                 preprocess_interactions,
                 custom_config={
-                    "candidate_id": "movie_id",
+                    **IDS,
                     "features": dump_features(USER),
                     "weight": None,
                 },
@@ -244,10 +244,12 @@ def built_model(transformed: Transformed) -> TwoTowerModel:
     config = ModelConfig(embedding_dim=4, temperature=0.5)
     model = TwoTowerModel(
         config,
+        TrainingConfig(),
         USER,
         {"user_id": len(USERS)},
         Catalogue("movie_id", MOVIE, {}, counts),
         {"movie_id": len(MOVIES)},
+        "user_id",
     )
     model.query_tower({"user_id": tf.constant([0], tf.int64)})
     model.candidate_tower({"movie_id": tf.constant([0], tf.int64)})
@@ -343,7 +345,10 @@ def train(
     **training: Any,
 ) -> str:
     """Runs the run_fn and returns where the towers are."""
-    options = {"epochs": 12, "batch_size": 32, "learning_rate": 0.05, **training}
+    options = {
+        "rows": "interaction", "schedule": "constant", "epochs": 12, "batch_size": 32,
+        "learning_rate": 0.05, **training,
+    }  # fmt: skip
     arguments = Arguments(
         train_files=[transformed.interactions["train"]],
         eval_files=[],
@@ -385,6 +390,13 @@ def scores(path: str) -> np.ndarray:
 
 def test_run_fn_learns_who_likes_what(trained):
     best = np.argsort(-scores(trained[1])[:, :8], axis=1)[:, :4]
+    for user, found in enumerate(best):
+        assert set(found // 4) == {user % 2}, USERS[user]
+
+
+def test_rows_that_are_queries_learn_it_too(transformed, tmp_path):
+    path = train(transformed, tmp_path, rows="query", epochs=60)
+    best = np.argsort(-scores(path)[:, :8], axis=1)[:, :4]
     for user, found in enumerate(best):
         assert set(found // 4) == {user % 2}, USERS[user]
 
@@ -622,6 +634,7 @@ def test_names_of_transformed_features_are_the_models(transformed: Transformed):
     assert set(transformed.query_graph.transformed_feature_spec()) == {
         "user_id",
         "movie_id",
+        QUERY_KEY,
     }
     assert set(transformed.candidate_graph.transformed_feature_spec()) == {
         CANDIDATE_INDEX
