@@ -1,17 +1,17 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The default recipe beside popularity, item-kNN and EASE on the same splits.
+"""How good the default recipe is on MovieLens 100K, what its parts add, what it costs.
 
-Two protocols on MovieLens 100K, several seeds each: P is random 8:1:1 for each user,
-scored per user; I is random 80:20 over all interactions, scored per interaction.
+The model that is scored is the one that is served: each protocol and seed is a
+`shortlist run` of its own, split, trained, indexed and evaluated by the pipeline.
 """
 
 import argparse
-import dataclasses
+import json
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from typing import Any
 
 import serving.process
@@ -21,63 +21,212 @@ serving.process.set_up()
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
-from scipy.sparse import csr_matrix  # noqa: E402
 
-from benchmarks import record  # noqa: E402
-from pipeline.config import PipelineConfig, load_config  # noqa: E402
+from benchmarks import record, tutorial  # noqa: E402
+from benchmarks.run_times import call  # noqa: E402
+from pipeline.config import load_config  # noqa: E402
 from serving.evaluation import baselines, intervals, metrics  # noqa: E402
 from trainer.batches import Interactions  # noqa: E402
 from trainer.config import ModelConfig, TrainingConfig  # noqa: E402
+from trainer.feature_config import load_features  # noqa: E402
 from trainer.fit import fit  # noqa: E402
-from trainer.model import TwoTowerModel  # noqa: E402
+from trainer.model import Catalogue, TwoTowerModel, temperature_of  # noqa: E402
 
-RECIPE = "two-tower"
-ABLATION = "two-tower, accidental hits removed"
+CONFIG = "configs/movielens-100k.yaml"
 PROTOCOLS = {
-    "P": "random 8:1:1 for each user (valid and test each a tenth rounded down, at "
-    "least 1); trained on train only; whole catalogue ranked, train and valid left "
-    "out; NDCG and recall at 10, mean over users",
-    "I": "random 80:20 over all interactions; trained on train; whole catalogue "
-    "ranked, train left out; top-k accuracy, mean over interactions",
+    "P": {"method": "random", "by": "within_query",
+          "fractions": {"train": 0.8, "valid": 0.1, "eval": 0.1}},
+    "I": {"method": "random", "fractions": {"train": 0.8, "eval": 0.2}},
+    "T": {"method": "time", "fractions": {"train": 0.8, "eval": 0.2}},
+}  # fmt: skip
+ABOUT = {
+    "P": "random 8:1:1 within each user, trained on train, train and valid left out of "
+    "the lists, whole catalogue ranked; NDCG and recall at 10, mean over users",
+    "I": "random 80:20 over all interactions, train left out; top-k accuracy by id, "
+    "mean over interactions",
+    "T": "the newest fifth of all interactions held out, train left out; the split has "
+    "no seed, training has; of cold queries training has seen nothing",
 }
-INTERVALS = (
-    "difference: mean over the seeds of recipe minus baseline on the same splits, "
-    "difference_sd: between the seeds, difference_95: paired percentile bootstrap "
-    "over users, in which a user brings the cases of all seeds"
-)
-TARGETS = {
-    "P": {"ndcg@10": 0.3264, "recall@10": 0.2708},
-    "I": {"top-10": 0.174, "top-50": 0.468, "top-100": 0.632},
+FIGURES = {
+    "P": ("ndcg@10", "recall@10", "top-10", "top-100"),
+    "I": ("top-10", "top-50", "top-100", "ndcg@10"),
+    "T": ("top-10", "top-50", "top-100", "ndcg@10"),
 }
-_KS = (10, 50, 100)
+SYSTEMS = {
+    "popularity": "popularity",
+    "item_knn": "item-kNN",
+    "ials": "iALS",
+    "ease": "EASE",
+    "index": "Shortlist",
+}
+STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
+"""Two-sided 95% quantiles of Student's t by number of seeds."""
 
-Values = dict[str, np.ndarray]
-"""Metric name to its value for each case (a user or an interaction)."""
+_BEFORE = {
+    "rows": "interaction", "schedule": "constant", "batch_size": 512,
+    "uniform_negatives": 0,
+}  # fmt: skip
+ABLATION: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "the recipe": ({}, {}),
+    "128 dimensions": ({"embedding_dim": 128}, {}),
+    "64 dimensions": ({"embedding_dim": 64}, {}),
+    "no normalisation": ({"normalize": False}, {}),
+    "no candidate bias": ({"candidate_bias": False}, {}),
+    "temperature 0.1": ({"temperature": 0.1}, {}),
+    "temperature 0.4": ({"temperature": 0.4}, {}),
+    "no history": ({}, {"history_share": 0, "id_dropout": 0}),
+    "no cold rows": ({}, {"cold_share": 0}),
+    "id never left out": ({}, {"id_dropout": 0}),
+    "a query counts its interactions": ({}, {"query_weight": "sum"}),
+    "a query counts 1": ({}, {"query_weight": "mean"}),
+    "constant learning rate": ({}, {"schedule": "constant"}),
+    "60 epochs": ({}, {"epochs": 60}),
+    "sampled softmax": ({}, {"softmax": "sampled"}),
+    "sampled softmax, no logQ": ({}, {"softmax": "sampled", "logq": "none"}),
+    "rows are interactions": ({"embedding_dim": 64, "temperature": 0.3}, _BEFORE),
+    "the same, 256 uniform negatives more": (
+        {"embedding_dim": 64, "temperature": 0.3},
+        {**_BEFORE, "uniform_negatives": 256},
+    ),
+    "the same, 2,048 queued negatives more": (
+        {"embedding_dim": 64, "temperature": 0.3},
+        {**_BEFORE, "queued_negatives": 2048, "remove_accidental_hits": True},
+    ),
+    "the same, streaming logQ": (
+        {"embedding_dim": 64, "temperature": 0.3},
+        {**_BEFORE, "logq": "streaming"},
+    ),
+    "the same, 100 hard negatives": (
+        {"embedding_dim": 64, "temperature": 0.3},
+        {**_BEFORE, "hard_negatives": 100},
+    ),
+    "the same, no logQ": (
+        {"embedding_dim": 64, "temperature": 0.3},
+        {**_BEFORE, "logq": "none"},
+    ),
+}
+"""Changes to `model` and `training`, by what a table calls them."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """All interactions as positions among sorted ids."""
-
-    query: np.ndarray
-    candidate: np.ndarray
-    queries: int
-    candidates: int
+# The model that is served
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """What one protocol and seed trains on, leaves out and asks for."""
+def run(protocol: str, seed: int) -> dict[str, Any]:
+    """Runs the pipeline with one split and seed; returns what its summary says."""
+    split = dict(PROTOCOLS[protocol])
+    if split["method"] == "random":
+        split["seed"] = seed
+    sets = [f"interactions.split={json.dumps(split)}", f"training.seed={seed}"]
+    overrides = [part for one in sets for part in ("--set", one)]
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as root:
+        found = call("run", CONFIG, "--root", root, *overrides, "--format", "json")
+    summary = json.loads(found["output"])
+    systems = {
+        "index": {
+            "accuracy": summary["top_k_accuracy_masked"]["scann"],
+            "ranking": summary["ranking_masked"]["scann"],
+        },
+        **{
+            name: {
+                "accuracy": figures["top_k_accuracy_masked"],
+                "ranking": figures["ranking_masked"],
+            }
+            for name, figures in summary["baselines"].items()
+        },
+    }
+    nodes = {one["node"]: one["seconds"] for one in summary["run"]["nodes"]}
+    result = {
+        "seed": seed,
+        "pushed": summary["pushed_version"] is not None,
+        "seconds": summary["run"]["seconds"],
+        "trainer_seconds": nodes["Trainer"],
+        "systems": {
+            name: {
+                **{f"top-{k}": value for k, value in found["accuracy"].items()},
+                **found["ranking"],
+            }
+            for name, found in systems.items()
+        },
+        "differences": summary["intervals"]["differences"],
+        "parts": summary["parts"],
+        "protocol": summary["protocol"],
+        "index_recall": summary["recall_masked"],
+    }
+    shown = "  ".join(
+        f"{name} {figures[FIGURES[protocol][0]]:.4f}"
+        for name, figures in result["systems"].items()
+    )
+    print(f"{protocol}, seed {seed}: {shown}", file=sys.stderr)
+    return result
 
-    train: Interactions
-    masked: csr_matrix
-    """[queries, candidates], left out of every list."""
-    query: np.ndarray
-    candidate: np.ndarray
+
+def paired(values: list[float]) -> dict[str, Any]:
+    """Sums up one difference a seed: mean, sd, 95% interval of the mean by Student."""
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return {"mean": mean, "sd": None, "low": None, "high": None}
+    sd = statistics.stdev(values)
+    half = STUDENT_95[len(values)] * sd / len(values) ** 0.5
+    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 
-def load(config: PipelineConfig) -> Data:
-    """Reads the interactions and the catalogue that a config names."""
+def as_served_table(protocol: str, runs: list[dict[str, Any]]) -> str:
+    """Returns one protocol's systems as Markdown, with paired differences."""
+    names = FIGURES[protocol]
+    rows = []
+    for key, label in SYSTEMS.items():
+        row = [label]
+        for name in names:
+            values = [one["systems"][key][name] for one in runs]
+            row.append(_mean_sd(values))
+        for name in names[:2]:
+            row.append("" if key == "index" else _against(runs, key, name))
+        rows.append(row)
+    header = [f"protocol {protocol}", *names, *(f"ours − it, {n}" for n in names[:2])]
+    return record.table(header, rows)
+
+
+def _against(runs: list[dict[str, Any]], key: str, name: str) -> str:
+    systems = [one["systems"] for one in runs]
+    found = paired([one["index"][name] - one[key][name] for one in systems])
+    if found["low"] is None:
+        return f"{found['mean']:+.4f}"
+    return f"{found['mean']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
+
+
+def _mean_sd(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f})"
+
+
+def as_parts_table(runs: list[dict[str, Any]]) -> str:
+    """Returns warm and cold interactions of one protocol as Markdown, top-100."""
+    rows = []
+    for part, label in (
+        ("warm", "known query and candidate"),
+        ("cold_queries", "query never seen"),
+        ("cold_candidates", "candidate never seen"),
+    ):
+        content = [one["parts"][part] for one in runs]
+        if not content[0]["interactions"]:
+            continue
+        row = [label, f"{content[0]['share']:.1%}"]
+        for key in SYSTEMS:
+            name = "scann" if key == "index" else key
+            found = [one["top_k_accuracy_masked"] for one in content]
+            row.append(_mean_sd([one[name]["100"] for one in found]))
+        rows.append(row)
+    header = ["top-100 by part", "share", *SYSTEMS.values()]
+    return record.table(header, rows)
+
+
+# What each part of the recipe adds
+
+
+def load_positions() -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Reads each interaction's user and movie as positions among sorted ids."""
+    config = load_config(CONFIG)
 
     def column(part: Any, *names: str) -> list[np.ndarray]:
         builder = tfds.builder(part.source.tfds, data_dir=config.data_dir)
@@ -91,277 +240,235 @@ def load(config: PipelineConfig) -> Data:
     (catalogue,) = column(config.candidates, config.candidates.candidate_id)
     ids, query = np.unique(users, return_inverse=True)
     catalogue = np.unique(catalogue)
-    return Data(query, np.searchsorted(catalogue, movies), len(ids), len(catalogue))
+    return query, np.searchsorted(catalogue, movies), (len(ids), len(catalogue))
 
 
-def split_per_user(data: Data, seed: int) -> Split:
-    """Protocol P: a random tenth of each user's interactions to valid, one to test."""
-    order = np.random.default_rng(seed).permutation(len(data.query))
-    by_user = order[np.argsort(data.query[order], kind="stable")]
-    counts = np.bincount(data.query, minlength=data.queries)
+def split_per_user(query: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+    """Protocol P in memory: train, train and valid, test, as positions."""
+    order = np.random.default_rng(seed).permutation(len(query))
+    by_user = order[np.argsort(query[order], kind="stable")]
+    counts = np.bincount(query)
     place = np.arange(len(by_user)) - np.repeat(np.cumsum(counts) - counts, counts)
     tenth = np.repeat(np.maximum(counts // 10, 1), counts)
-    test, seen = by_user[place < tenth], by_user[place >= tenth]
-    train = by_user[place >= 2 * tenth]
-    return _split(data, train, seen, test)
-
-
-def split_interactions(data: Data, seed: int) -> Split:
-    """Protocol I: a random fifth of all interactions to test."""
-    order = np.random.default_rng(seed).permutation(len(data.query))
-    cut = len(order) // 5
-    return _split(data, order[cut:], order[cut:], order[:cut])
-
-
-def _split(data: Data, train: np.ndarray, seen: np.ndarray, test: np.ndarray) -> Split:
-    return Split(
-        Interactions(data.query[train], data.candidate[train]),
-        baselines.interaction_matrix(
-            data.query[seen], data.candidate[seen], (data.queries, data.candidates)
-        ),
-        data.query[test],
-        data.candidate[test],
+    return (
+        by_user[place >= 2 * tenth],
+        by_user[place >= tenth],
+        by_user[place < tenth],
     )
 
 
-def score_users(lists: np.ndarray, split: Split) -> Values:
-    """Protocol P's figures, one a user."""
-    found = metrics.per_query_metrics(lists, split.query, split.candidate, 10)
-    return {"ndcg@10": found["ndcg"], "recall@10": found["recall"]}
-
-
-def score_interactions(lists: np.ndarray, split: Split) -> Values:
-    """Protocol I's figures, one an interaction."""
-    ranks = metrics.ranks(lists, split.query, split.candidate)
-    return {f"top-{k}": ((ranks >= 0) & (ranks < k)).astype(float) for k in _KS}
-
-
-def cases(protocol: str, split: Split) -> np.ndarray:
-    """Returns the user of each case that a protocol scores."""
-    if protocol == "I":
-        return split.query
-    return metrics.evaluated_queries(split.query)
-
-
-SPLITS: dict[str, Callable[[Data, int], Split]] = {
-    "P": split_per_user,
-    "I": split_interactions,
-}
-SCORES: dict[str, Callable[[np.ndarray, Split], Values]] = {
-    "P": score_users,
-    "I": score_interactions,
-}
-
-
-def rank_baselines(split: Split, regularization: float) -> dict[str, np.ndarray]:
-    """Ranks with each baseline, fitted on train alone, 100 candidates a user."""
-    train = baselines.interaction_matrix(
-        split.train.query, split.train.candidate, split.masked.shape
-    )
-    # What is masked beside train (valid) is dropped from longer lists afterwards.
-    beside = split.masked - train
-    depth = max(_KS) + int(beside.getnnz(axis=1).max())
-    fitted = {
-        "popularity": baselines.popularity(train),
-        "item-kNN": baselines.item_knn(train),
-        "EASE": baselines.ease(train, regularization=regularization),
-    }
-    return {
-        name: drop(baselines.rank(score, train, depth), beside)
-        for name, score in fitted.items()
-    }
-
-
-def drop(lists: np.ndarray, unwanted: csr_matrix) -> np.ndarray:
-    """Takes candidates out of padded lists and closes the gaps; 100 are kept."""
-    rows = np.arange(len(lists))[:, None]
-    goes = (lists < 0) | (unwanted.toarray()[rows, lists] > 0)
-    order = np.argsort(goes, axis=1, kind="stable")
-    kept = np.where(goes, metrics.PADDING, lists)
-    return np.take_along_axis(kept, order, axis=1)[:, : max(_KS)]
-
-
-def rank_two_tower(
-    split: Split, model_config: ModelConfig, training: TrainingConfig
-) -> tuple[np.ndarray, float]:
-    """Trains the recipe; returns the lists and the seconds of training."""
+def train(
+    query: np.ndarray,
+    candidate: np.ndarray,
+    shape: tuple[int, int],
+    model_config: ModelConfig,
+    training: TrainingConfig,
+) -> tuple[TwoTowerModel, float]:
+    """Trains a recipe on ids alone; returns it and the seconds that it took."""
     tf.keras.utils.set_random_seed(training.seed)
-    queries, candidates = split.masked.shape
-    counts = np.bincount(split.train.candidate, minlength=candidates)
-    model = TwoTowerModel(model_config, queries, counts)
+    queries, candidates = shape
+    temperature = temperature_of(
+        model_config, candidates, len(query), len(np.unique(query))
+    )
+    catalogue = Catalogue(
+        "movie", load_features({"movie": "id"}), {},
+        np.bincount(candidate, minlength=candidates),
+    )  # fmt: skip
+    model = TwoTowerModel(
+        model_config.model_copy(update={"temperature": temperature}),
+        training,
+        load_features({"user": "id"}),
+        {"user": queries},
+        catalogue,
+        {"movie": candidates},
+        "user",
+    )
+    data = Interactions({"user": tf.constant(query)}, candidate, query)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
-        fit(model, training, split.train, None, folder)
-    seconds = time.perf_counter() - started
-    query, candidate = (
-        tower(tf.range(size, dtype=tf.int64)).numpy()
-        for tower, size in (
-            (model.query_tower, queries),
-            (model.candidate_tower, candidates),
-        )
-    )
-    return metrics.exact_top_k(query, candidate, max(_KS), split.masked)[1], seconds
+        fit(model, training, data, None, folder)
+    return model, time.perf_counter() - started
 
 
-def measure(config: PipelineConfig, data: Data, protocol: str, seed: int) -> Any:
-    """Scores every system on one split.
+def ablate(seed: int, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Trains each variant on one split; returns NDCG@10 by user and the seconds."""
+    query, candidate, shape = load_positions()
+    chosen, seen, test = split_per_user(query, seed)
+    masked = baselines.interaction_matrix(query[seen], candidate[seen], shape)
+    found = {}
+    for name in names:
+        model_changes, changes = ABLATION[name]
+        training = TrainingConfig(**{"seed": seed, "checkpoint": False, **changes})
+        model, seconds = train(
+            query[chosen], candidate[chosen], shape, ModelConfig(**model_changes),
+            training,
+        )  # fmt: skip
+        users = model.query_tower({"user": tf.range(shape[0], dtype=tf.int64)})
+        lists = metrics.exact_top_k(users.numpy(), model.embed_catalogue(), 10, masked)[
+            1
+        ]
+        figures = metrics.per_query_metrics(lists, query[test], candidate[test], 10)
+        found[name] = {
+            "ndcg@10": figures["ndcg"],
+            "recall@10": figures["recall"],
+            "users": metrics.evaluated_queries(query[test]),
+            "seconds": seconds,
+        }
+        print(f"ablation, seed {seed}: {name} {figures['ndcg'].mean():.4f}, "
+              f"{seconds:.1f} s", file=sys.stderr)  # fmt: skip
+    return found
 
-    Returns:
-      For each system its values, the user of each case, seconds of training.
-    """
-    split = SPLITS[protocol](data, seed)
-    lists = rank_baselines(split, config.evaluation.ease_regularization)
-    training = config.training.model_copy(update={"seed": seed, "checkpoint": False})
-    variants = {RECIPE: config.model}
-    if protocol == "P":
-        update = {"remove_accidental_hits": True}
-        variants[ABLATION] = config.model.model_copy(update=update)
-    seconds = {}
-    for name, model_config in variants.items():
-        lists[name], seconds[name] = rank_two_tower(split, model_config, training)
-    values = {name: SCORES[protocol](one, split) for name, one in lists.items()}
-    for name, figures in values.items():
-        shown = "  ".join(f"{key} {value.mean():.4f}" for key, value in figures.items())
-        print(f"  {protocol}, seed {seed}: {name:<36}{shown}", file=sys.stderr)
-    return values, cases(protocol, split), seconds
 
-
-def summarize(runs: list[Any]) -> dict[str, Any]:
-    """Sums up the seeds of one protocol: means, sd and paired differences."""
-    users = np.concatenate([clusters for _, clusters, _ in runs])
-    summary: dict[str, Any] = {}
-    for name in runs[0][0]:
-        summary[name] = {"metrics": {}}
-        for metric in runs[0][0][name]:
-            ours, theirs = (
-                [values[system][metric] for values, _, _ in runs]
-                for system in (RECIPE, name)
-            )
-            figures = summary[name]["metrics"][metric] = _mean_sd(theirs)
-            if name != RECIPE:
-                figures.update(_difference(ours, theirs, users))
-        seconds = [taken[name] for _, _, taken in runs if name in taken]
-        if seconds:
-            summary[name]["training_seconds"] = [round(one, 1) for one in seconds]
+def sum_up_ablation(runs: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Returns each variant's means by seed and its paired difference to the recipe."""
+    users = np.concatenate([next(iter(one.values()))["users"] for one in runs])
+    summary = {}
+    whole = np.concatenate([one["the recipe"]["ndcg@10"] for one in runs])
+    for name in runs[0]:
+        own = np.concatenate([one[name]["ndcg@10"] for one in runs])
+        interval = intervals.paired_bootstrap_difference(own, whole, users)
+        summary[name] = {
+            "ndcg@10": [float(one[name]["ndcg@10"].mean()) for one in runs],
+            "recall@10": [float(one[name]["recall@10"].mean()) for one in runs],
+            "seconds": [round(one[name]["seconds"], 1) for one in runs],
+            "difference": float((own - whole).mean()),
+            "difference_95": [round(end, 6) for end in interval],
+        }
     return summary
 
 
-def _mean_sd(values: list[np.ndarray]) -> dict[str, Any]:
-    means = [float(one.mean()) for one in values]
+def as_ablation_table(summary: dict[str, Any]) -> str:
+    """Returns what each change does as Markdown."""
+    rows = [
+        [
+            name,
+            _mean_sd(found["ndcg@10"]),
+            _mean_sd(found["recall@10"]),
+            ""
+            if name == "the recipe"
+            else "{:+.4f} ({:+.4f} to {:+.4f})".format(
+                found["difference"], *found["difference_95"]
+            ),
+            f"{statistics.median(found['seconds']):.1f} s",
+        ]
+        for name, found in summary.items()
+    ]
+    header = ["protocol P", "ndcg@10", "recall@10", "it − the recipe, ndcg@10", "fit"]
+    return record.table(header, rows)
+
+
+# What it costs
+
+
+def measure_cost(repeats: int) -> dict[str, Any]:
+    """Times training on all interactions, ours and the tutorial's loop in turn."""
+    query, candidate, shape = load_positions()
+    ratings = tutorial.load(load_config(CONFIG).data_dir)
+    training = TrainingConfig(checkpoint=False)
+    ours, theirs = [], []
+    for _ in range(repeats):
+        ours.append(train(query, candidate, shape, ModelConfig(), training)[1])
+        theirs.append(tutorial.train_tutorial(ratings, 42, _TUTORIAL_EPOCHS)[1])
     return {
-        "mean": round(float(np.mean(means)), 6),
-        "sd": round(float(np.std(means, ddof=1)), 6) if len(means) > 1 else None,
-        "seeds": [round(one, 6) for one in means],
-    }
+        "ours": {
+            "interactions": len(query), "epochs": training.epochs_of(shape[0]),
+            "seconds": ours,
+        },
+        "tutorial": {
+            "interactions": len(ratings.train), "epochs": _TUTORIAL_EPOCHS,
+            "seconds": theirs,
+        },
+    }  # fmt: skip
 
 
-def _difference(
-    ours: list[np.ndarray], theirs: list[np.ndarray], users: np.ndarray
-) -> dict[str, Any]:
-    """Returns the paired difference, recipe minus the other."""
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    summary = _mean_sd(differences)
-    interval = intervals.paired_bootstrap_difference(
-        np.concatenate(ours), np.concatenate(theirs), users
-    )
-    return {
-        "difference": summary["mean"],
-        "difference_sd": summary["sd"],
-        "difference_95": [round(end, 6) for end in interval],
-    }
+_TUTORIAL_EPOCHS = 30
+"""It trains for 3, of which the first would be mostly TensorFlow's tracing."""
 
 
-def as_table(protocols: dict[str, Any]) -> str:
+def as_cost_table(cost: dict[str, Any]) -> str:
+    """Returns training times as Markdown."""
+    rows = []
+    for key, label in (
+        ("ours", "the recipe, whole"),
+        ("tutorial", "the tutorial's loop, batches of 8,192"),
+    ):
+        found = cost[key]
+        seconds = statistics.median(found["seconds"])
+        speed = found["interactions"] * found["epochs"] / seconds
+        rows.append([label, str(found["epochs"]), f"{seconds:.1f} s", f"{speed:,.0f}"])
+    return record.table(["training", "epochs", "time", "interactions/s"], rows)
+
+
+# All of it
+
+
+def as_tables(content: dict[str, Any]) -> str:
     """Returns the results as Markdown."""
-    parts = []
-    for protocol, systems in protocols.items():
-        names = list(TARGETS[protocol])
-        first = names[0]
-        rows = []
-        for system, content in systems.items():
-            figures = content["metrics"]
-            difference, interval = "", ""
-            if system != RECIPE:
-                found = figures[first]
-                difference = _shown(found["difference"], found["difference_sd"], "+")
-                interval = "{:+.4f} to {:+.4f}".format(*figures[first]["difference_95"])
-            shown = [_shown(figures[n]["mean"], figures[n]["sd"]) for n in names]
-            rows.append([system, *shown, difference, interval])
-        rows.sort(key=lambda row: row[1])
-        header = [f"protocol {protocol}", *names, f"recipe − it, {first}", "95%"]
-        parts.append(record.table(header, rows))
+    parts = [as_served_table(name, runs) for name, runs in content["served"].items()]
+    if "T" in content["served"]:
+        parts.append(as_parts_table(content["served"]["T"]))
+    if content["ablation"]:
+        parts.append(as_ablation_table(content["ablation"]))
+    if content["cost"]:
+        parts.append(as_cost_table(content["cost"]))
     return "\n\n".join(parts)
 
 
-def _shown(mean: float, sd: float | None, sign: str = "") -> str:
-    return f"{mean:{sign}.4f}" + ("" if sd is None else f" (sd {sd:.4f})")
-
-
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    """Measures every protocol and seed; returns what the results file holds."""
+    """Measures everything that is asked for; returns what the results file holds."""
     about = record.about("quality")
-    config = load_config(options.config, options.overrides)
-    data = load(config)
-    protocols = {
-        protocol: summarize(
-            [measure(config, data, protocol, seed) for seed in options.seeds]
-        )
-        for protocol in options.protocols
-    }
-    return {
+    config = load_config(CONFIG)
+    earlier = record.read(options.out) if options.out.exists() else {}
+    content = {
         **about,
-        "protocol": {name: PROTOCOLS[name] for name in options.protocols},
-        "intervals": INTERVALS,
+        "protocol": ABOUT,
         "seeds": options.seeds,
-        "seeds_of": "split, initial weights and shuffling",
-        "data": "movielens/100k-ratings, every rating a positive",
+        "seeds_of": "split (but of protocol T), initial weights and shuffling",
         "recipe": {
             "model": config.model.model_dump(),
-            "training": config.training.model_dump(exclude={"seed", "checkpoint"}),
-            "ease_regularization": config.evaluation.ease_regularization,
-            "item_knn": "100 neighbours, shrinkage 10",
+            "training": config.training.model_dump(),
         },
-        "targets": {name: TARGETS[name] for name in options.protocols},
-        "results": protocols,
+        "baselines": "one setting each, named in serving/evaluation/baselines.py",
+        "served": dict(earlier.get("served", {})),
+        "ablation": earlier.get("ablation"),
+        "cost": earlier.get("cost"),
     }
+    for part in options.parts:
+        if part == "ablation":
+            runs = [ablate(seed, list(ABLATION)) for seed in options.seeds]
+            content["ablation"] = sum_up_ablation(runs)
+        elif part == "cost":
+            content["cost"] = measure_cost(repeats=3)
+        else:
+            content["served"][part] = [run(part, seed) for seed in options.seeds]
+        record.write(options.out, content)
+    return content
 
 
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--config",
-        default="configs/movielens-100k.yaml",
-        metavar="FILE",
-        help="the recipe (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY.PATH=VALUE",
-        help="override a config value; repeatable",
+        "--parts",
+        nargs="+",
+        choices=[*PROTOCOLS, "ablation", "cost"],
+        default=[*PROTOCOLS, "ablation", "cost"],
+        metavar="PART",
+        help="protocols P, I and T, ablation, cost (default: all); what a results file "
+        "has of other parts is kept",
     )
     parser.add_argument(
         "--seeds",
         type=int,
         nargs="+",
-        default=[42, 43, 44],
-        help="of the splits and of training (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--protocols",
-        nargs="+",
-        choices=PROTOCOLS,
-        default=list(PROTOCOLS),
-        help="P: per user, I: per interaction (default: %(default)s)",
+        default=[42, 43, 44, 45, 46],
+        help="of split and training (default: %(default)s)",
     )
     record.add_arguments(parser, "quality")
     options = parser.parse_args()
     if not options.show:
-        record.write(options.out, measure_all(options))
-    print(as_table(record.read(options.out)["results"]))
+        measure_all(options)
+    print(as_tables(record.read(options.out)))
 
 
 if __name__ == "__main__":

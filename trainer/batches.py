@@ -31,6 +31,8 @@ SHARED = (NEGATIVES, CANDIDATES, LOG_SAMPLED)
 _SHUFFLED_IN_MEMORY = 1_000_000
 """Rows up to which their order is drawn at once, 16 bytes for each."""
 WHOLE = Share()
+_NEGATIVES = 100
+"""Number of the seeds that negatives are drawn by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,13 @@ class Step:
     def seeds(self, number: int) -> tf.Tensor:
         """Returns seeds for one thing that is drawn, int64 [2]."""
         return tf.random.experimental.stateless_fold_in(self.seed, number)
+
+    def draw(self, count: int, among: np.ndarray) -> tf.Tensor:
+        """Draws negatives evenly, with replacement, int64 [count]."""
+        at = tf.random.stateless_uniform(
+            [count], self.seeds(_NEGATIVES), 0, len(among), tf.int64
+        )
+        return tf.gather(tf.constant(among), at)
 
 
 def steps(
@@ -124,7 +133,7 @@ def gather(columns: Any, rows: Any) -> Any:
 def interaction_batches(
     interactions: Interactions,
     config: TrainingConfig,
-    catalogue_size: int,
+    seen: np.ndarray,
     first_epoch: int = 0,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
@@ -133,7 +142,7 @@ def interaction_batches(
     Args:
       interactions: The training split.
       config: How to train.
-      catalogue_size: Number of candidates, of which negatives are drawn.
+      seen: Positions of the candidates that negatives are, int64 [seen], ascending.
       first_epoch: Number of the epoch to begin with.
       share: The parts of each batch that are wanted; an element is then a part.
 
@@ -150,9 +159,7 @@ def interaction_batches(
         columns[WEIGHT] = tf.constant(interactions.weight)
 
     def batch(step: Step) -> dict[str, Any]:
-        uniform = tf.random.stateless_uniform(
-            [config.uniform_negatives], step.seeds(0), 0, catalogue_size, tf.int64
-        )
+        uniform = step.draw(config.uniform_negatives, seen)
         return {**gather(columns, step.rows), NEGATIVES: uniform}
 
     count, queue = len(interactions), config.queued_negatives

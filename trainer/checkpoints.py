@@ -92,7 +92,7 @@ class TrainingState(tf.train.experimental.PythonState):
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
-    """Keeps the state of a training after each epoch, and takes it up again.
+    """Keeps the state of a training after some epochs, and takes it up again.
 
     It must run after early stopping and see the weights that training goes on with.
     """
@@ -103,6 +103,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         state: TrainingState,
         folder: str | None,
         kept: bool = True,
+        every: int = 1,
     ):
         """Takes up what a killed training has left in the folder.
 
@@ -111,9 +112,11 @@ class Checkpoints(tf.keras.callbacks.Callback):
           state: To be kept with it.
           folder: Of the checkpoints; None: there are none.
           kept: Write there; False: to nowhere, but write, for saving takes all workers.
+          every: Epochs between checkpoints.
         """
         super().__init__()
         self.state = state
+        self._every = every
         self._manager = None
         if folder is None:
             return
@@ -136,5 +139,5 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.state.epochs.append(figures)
         if not math.isfinite(figures["loss"]):
             self.model.stop_training = True
-        elif self._manager:
+        elif self._manager and (epoch + 1) % self._every == 0:
             self._manager.save()

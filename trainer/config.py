@@ -18,7 +18,7 @@ CATALOGUE_SOFTMAX = 20_000
 """Candidates up to which `softmax: auto` takes all of them in each step."""
 
 _OF_ROWS = {
-    "query": ("history_share", "id_dropout", "query_weight", "softmax"),
+    "query": ("history_share", "id_dropout", "cold_share", "query_weight", "softmax"),
     "interaction": (
         "queued_negatives", "hard_negatives", "logq", "remove_accidental_hits"
     ),
@@ -40,8 +40,8 @@ class ModelConfig(BaseModel):
     """Scale both embeddings to length 1, so that the score is a cosine."""
     temperature: PositiveFloat | None = None
     """Scores are divided by this before the softmax; 1 leaves them as they are; null:
-    0.35 / sqrt(log(candidates / interactions of a query)), the sharper the fewer of the
-    candidates a query picks, or 1 without `normalize`."""
+    0.187 (n^2 / N)^0.2 where a query has n interactions and there are N candidates,
+    between 0.08 and 0.3; or 1 without `normalize`."""
     candidate_bias: bool = True
     """Learn a bias a candidate, carried as one more dimension of the embeddings."""
     initializer: Literal["normal", "uniform"] = "normal"
@@ -102,13 +102,17 @@ class TrainingConfig(BaseModel):
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of rows whose id is left out in a step, so that a history says all that it
     can. Rows that are queries only."""
+    cold_share: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Share of rows that have neither id nor history in a step, so that features and
+    the candidates' biases learn to answer who was never seen. Rows that are queries
+    only."""
     query_weight: Literal["sum", "root", "mean"] = "root"
     """What a query with n interactions counts in the loss: n, the root of n, or 1. Rows
     that are queries only."""
     softmax: Literal["auto", "catalogue", "sampled"] = "auto"
     """The candidates among which a row's own has to win: all, or those of the batch and
     `uniform_negatives`; auto: all up to 20,000. Rows that are interactions: sampled."""
-    uniform_negatives: NonNegativeInt = 0
+    uniform_negatives: NonNegativeInt = 512
     """Candidates drawn from the whole catalogue in each step, negatives for all its
     rows (mixed negatives), where the softmax is sampled."""
     queued_negatives: NonNegativeInt = 0
@@ -126,8 +130,10 @@ class TrainingConfig(BaseModel):
     only; where rows are queries, no candidate is there twice."""
     batch_size: int = Field(default=256, ge=2)
     """Rows a step, of all workers together."""
-    epochs: PositiveInt = 120
-    """Passes over the rows, at most."""
+    epochs: PositiveInt | None = None
+    """Passes over the rows, at most; null: 120 for rows that are queries, fewer where
+    there are more than 3,000: 120 * sqrt(3000 / rows), at least 3; 16 for rows that are
+    interactions."""
     early_stopping_patience: NonNegativeInt = 0
     """Epochs without a better top-10 accuracy on the valid split before stopping and
     going back to the best; 0: never stop early. Needs a valid split."""
@@ -135,8 +141,8 @@ class TrainingConfig(BaseModel):
     """Steps run in one call into TensorFlow; more is faster, less shows more. One step
     where training is distributed."""
     checkpoint: bool = True
-    """Write after each epoch what a run with the same data and config needs to go on
-    after a kill; deleted when the training is done."""
+    """Write after each epoch, or twenty times in all, what a run with the same data and
+    config needs to go on after a kill; deleted when the training is done."""
     warm_start: bool = False
     """Begin with the weights of the last blessed model of this source and split:
     embeddings by id or value, other layers where name and shape agree. Each run then
@@ -151,6 +157,14 @@ class TrainingConfig(BaseModel):
     slower, and without hidden layers it changes nothing."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds initial weights and shuffling."""
+
+    def epochs_of(self, rows: int) -> int:
+        """Returns the number of passes over so many rows."""
+        if self.epochs is not None:
+            return self.epochs
+        if self.rows == "interaction":
+            return 16
+        return max(round(120 * min((3000 / max(rows, 1)) ** 0.5, 1)), 3)
 
     def is_sampled(self, candidates: int) -> bool:
         """Tells whether the softmax of so many candidates is a sampled one."""

@@ -22,6 +22,8 @@ from trainer.rows import Rows, group, questions, row_batches
 
 VALID_ACCURACY = "valid_top_10_accuracy"
 _K = 10
+_CHECKPOINTS = 20
+"""Most checkpoints of a training: an epoch may take no longer than writing one."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +118,6 @@ class Progress(tf.keras.callbacks.Callback):
 
 def _callbacks(
     config: TrainingConfig,
-    interactions: int,
     accuracy: ValidAccuracy | None,
     stopping: Stopping | None,
     folder: str | None,
@@ -132,8 +133,6 @@ def _callbacks(
     if config.ema and callbacks:
         averages = Averages()
         callbacks = [averages, *callbacks, averages.end]
-    if serving.process.is_terminal():
-        callbacks.append(Progress(config.epochs, interactions))
     return callbacks
 
 
@@ -169,31 +168,32 @@ def fit(
         )
     rows = group(train, model.history_name) if config.rows == "query" else None
     size = len(train if rows is None else rows)
-    steps = -(-size // config.batch_size)
+    steps, epochs = -(-size // config.batch_size), config.epochs_of(size)
     stopping = _stopping(config)
-    _compile(model, config, train, steps)
+    _compile(model, config, train, steps, epochs)
     state = TrainingState(stopping)
     chief = is_chief(tf.distribute.get_strategy())
     keeper = Checkpoints(
-        model, state, checkpoints if config.checkpoint else None, kept=chief
+        model,
+        state,
+        checkpoints if config.checkpoint else None,
+        kept=chief,
+        every=-(-epochs // _CHECKPOINTS),
     )
     begun = len(state.epochs)
     if begun:
-        _log.info("training goes on after epoch %d of %d", begun, config.epochs)
-    accuracy = None
-    if valid is not None:
-        asked = questions(valid, rows, model.history_name, model.query_id)
-        accuracy = ValidAccuracy(*asked, valid.candidate)
-    readers = _callbacks(
-        config, len(train), accuracy, stopping, folder if chief else None
-    )
+        _log.info("training goes on after epoch %d of %d", begun, epochs)
+    accuracy = _valid_accuracy(model, valid, rows)
+    callbacks = _callbacks(config, accuracy, stopping, folder if chief else None)
+    if serving.process.is_terminal():
+        callbacks.append(Progress(epochs, len(train)))
     started = time.perf_counter()
     model.fit(
         _batches(model, config, train if rows is None else rows, begun),
-        initial_epoch=config.epochs if state.is_stopped else begun,
-        epochs=config.epochs,
+        initial_epoch=epochs if state.is_stopped else begun,
+        epochs=epochs,
         steps_per_epoch=steps,
-        callbacks=[*readers, keeper],
+        callbacks=[*callbacks, keeper],
         verbose=0,
     )
     history = state.history
@@ -202,17 +202,32 @@ def fit(
             "the training loss is not a number; lower training.learning_rate "
             f"({config.learning_rate})"
         )
-    elapsed = time.perf_counter() - started
+    _finish(model, rows)
+    elapsed, done = time.perf_counter() - started, len(history["loss"])
+    _log.info(
+        "%d epochs in %.1f s, %.0f interactions/s",
+        done, elapsed, (done - begun) * len(train) / elapsed,
+    )  # fmt: skip
+    return history
+
+
+def _valid_accuracy(
+    model: TwoTowerModel, valid: Interactions | None, rows: Rows | None
+) -> ValidAccuracy | None:
+    """Returns what watches the valid split, if there is one."""
+    if valid is None:
+        return None
+    asked = questions(valid, rows, model.history_name, model.query_id)
+    return ValidAccuracy(*asked, valid.candidate)
+
+
+def _finish(model: TwoTowerModel, rows: Rows | None) -> None:
+    """Brings trained weights into the form in which they answer requests."""
+    model.settle_unseen()
     if rows is not None and model.query_id:
         owned = np.zeros(len(rows.histories.keys), np.int64)
         owned[rows.owner] = rows.query[model.query_id].numpy()
         model.fold_histories(owned, rows.histories.candidates)
-    epochs = len(history["loss"])
-    _log.info(
-        "%d epochs in %.1f s, %.0f interactions/s",
-        epochs, elapsed, (epochs - begun) * len(train) / elapsed,
-    )  # fmt: skip
-    return history
 
 
 def _stopping(config: TrainingConfig) -> Stopping | None:
@@ -226,12 +241,16 @@ def _stopping(config: TrainingConfig) -> Stopping | None:
 
 
 def _compile(
-    model: TwoTowerModel, config: TrainingConfig, train: Interactions, steps: int
+    model: TwoTowerModel,
+    config: TrainingConfig,
+    train: Interactions,
+    steps: int,
+    epochs: int,
 ) -> None:
     """Gives a model its weights and an optimizer with its own."""
     model.build_towers(train.query)
     weights = model.trainable_variables
-    optimizer = make_optimizer(config, steps * config.epochs, weights)
+    optimizer = make_optimizer(config, steps * epochs, weights)
     optimizer.build(weights)
     together = min(config.steps_per_execution, steps)
     if tf.distribute.has_strategy():
@@ -252,11 +271,9 @@ def _batches(
     def of_share(share: Share) -> tf.data.Dataset:
         if isinstance(train, Rows):
             return row_batches(
-                train, config, model.history_name, model.query_id, model.catalogue_size,
+                train, config, model.history_name, model.query_id, model.seen,
                 first_epoch, share,
             )  # fmt: skip
-        return interaction_batches(
-            train, config, model.catalogue_size, first_epoch, share
-        )
+        return interaction_batches(train, config, model.seen, first_epoch, share)
 
     return distributed(of_share, tf.distribute.get_strategy())

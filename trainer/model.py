@@ -3,7 +3,6 @@
 """The TFRS model: two towers joined by a Retrieval task."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +30,6 @@ from trainer.train_step import SummedLossModel
 
 _EMBED_BATCH = 65_536
 _FOLD_BATCH = 8192
-_SHARPNESS = 0.35
 PRECISIONS = {
     "none": "float32",
     "bfloat16": "mixed_bfloat16",
@@ -55,6 +53,14 @@ class Catalogue:
     def __len__(self) -> int:
         """Returns the number of candidates."""
         return len(self.counts)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Returns the candidates that training sees, ascending, int64 [seen].
+
+        The others are nobody's negatives: what nobody could choose yet is not disliked.
+        """
+        return np.flatnonzero(self.counts)
 
     def gather(self, positions: tf.Tensor) -> dict[str, tf.Tensor | tf.RaggedTensor]:
         """Returns the features of candidates by position, int64 [batch]."""
@@ -116,7 +122,7 @@ class TwoTowerModel(SummedLossModel):
         # A list would be wrapped by Keras, and a mapping's tensors be tracked.
         self._catalogue = lambda: catalogue
         if training.rows == "query":
-            self.task = SharedSoftmax(config.temperature, training.query_weight)
+            self.task = SharedSoftmax(config.temperature)
             return
         self.task = tfrs.tasks.Retrieval(
             temperature=config.temperature,
@@ -130,9 +136,9 @@ class TwoTowerModel(SummedLossModel):
         self._share = tf.constant(share, tf.float32)
 
     @property
-    def catalogue_size(self) -> int:
-        """Returns the number of candidates."""
-        return len(self._catalogue())
+    def seen(self) -> np.ndarray:
+        """Returns the positions of the candidates that training sees, int64 [seen]."""
+        return self._catalogue().seen
 
     def build_towers(self, queries: Values) -> None:
         """Makes all weights.
@@ -144,7 +150,9 @@ class TwoTowerModel(SummedLossModel):
         if self.history_name == OWN_HISTORY:
             some[OWN_HISTORY] = tf.ragged.constant([[0]], tf.int64)
         self.query_tower(some)
-        self.candidate_tower(self._catalogue().gather(tf.constant([0], tf.int64)))
+        catalogue = self._catalogue()
+        self.candidate_tower(catalogue.gather(tf.constant([0], tf.int64)))
+        self.candidate_tower.forget(catalogue.candidate_id, catalogue.counts == 0)
 
     def embed_catalogue(self) -> np.ndarray:
         """Embeds every candidate, float32 [candidates, dimensions]."""
@@ -161,6 +169,11 @@ class TwoTowerModel(SummedLossModel):
                 for at in range(0, len(catalogue), _EMBED_BATCH)
             ]
         )
+
+    def settle_unseen(self) -> None:
+        """Gives candidates that training has not seen the bias of the rarest it has."""
+        catalogue = self._catalogue()
+        self.candidate_tower.settle(catalogue.candidate_id, catalogue.counts)
 
     def fold_histories(self, ids: np.ndarray, histories: tf.RaggedTensor) -> None:
         """Adds to each id's embedding what its history gives, once training is done.
@@ -203,16 +216,19 @@ class TwoTowerModel(SummedLossModel):
     def _loss_of_rows(
         self, queries: tf.Tensor, features: dict[str, Any], training: bool
     ) -> tf.Tensor:
-        """Returns the softmax over the catalogue, or over what was sampled of it."""
-        catalogue = self._catalogue()
-        candidates = features.get(CANDIDATES)
+        """Returns the softmax over all that is seen, or over what was sampled of it."""
+        targets, candidates = features[TARGETS], features.get(CANDIDATES)
         if candidates is None:
-            candidates = tf.range(len(catalogue), dtype=tf.int64)
+            candidates = tf.constant(self.seen)
+            targets = targets.with_flat_values(
+                tf.searchsorted(candidates, targets.flat_values, out_type=tf.int64)
+            )
+        drawn = self._catalogue().gather(candidates)
         return self.task(
             queries,
-            self.candidate_tower(catalogue.gather(candidates), training=training),
-            features[TARGETS],
-            features.get(WEIGHTS),
+            self.candidate_tower(drawn, training=training),
+            targets,
+            features[WEIGHTS],
             features.get(LOG_SAMPLED),
         )
 
@@ -254,7 +270,7 @@ class TwoTowerModel(SummedLossModel):
             drawn = self.frequency(candidates) / batch
         uniform = self._training.uniform_negatives
         total = tf.cast(tf.size(candidates), tf.float32)
-        return drawn + uniform / total * (1 / len(self._catalogue()) - drawn)
+        return drawn + uniform / total * (1 / len(self.seen) - drawn)
 
 
 def _history(
@@ -277,10 +293,10 @@ def temperature_of(
 ) -> float:
     """Returns the temperature of a config, or one that fits the shape of the data.
 
-    A query's n targets win the softmax of N candidates if their scores are log(N / n)
-    above those of the others: the rarer they are, the sharper it has to be. The root
-    and the factor were found on the valid splits of four data sets, among which N / n
-    goes from 20 to 3,000 (docs/recipe.md).
+    If each of the queries picks n of N candidates, two of them share about n² / N. The
+    more they share the softer is the softmax that generalises best. The formula is a
+    fit to the valid splits of four data sets that share 0.08 to 4 (docs/recipe.md), and
+    has no theory behind it.
 
     Args:
       config: The recipe.
@@ -292,5 +308,5 @@ def temperature_of(
         return config.temperature
     if not config.normalize:
         return 1.0
-    picked = interactions / max(queries, 1)
-    return _SHARPNESS / math.sqrt(max(math.log(candidates / picked), 1))
+    shared = (interactions / max(queries, 1)) ** 2 / candidates
+    return min(max(0.187 * shared**0.2, 0.08), 0.3)

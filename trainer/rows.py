@@ -9,6 +9,7 @@ Autoencoders for Collaborative Filtering"), and still answer by one dot product.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from trainer.towers import OWN_HISTORY
 _MOST = 1000
 """Targets, and candidates of a history, that a row has in a step, on average at most.
 One query with a million interactions must not fill the memory."""
+_POWERS = {"sum": 0.0, "root": 0.5, "mean": 1.0}
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -68,8 +70,8 @@ class Rows:
     """Features by name, each [rows, …], some ragged, without histories."""
     targets: tf.RaggedTensor
     """int64 [rows, None]: positions in the catalogue."""
-    weights: tf.RaggedTensor | None
-    """float32 [rows, None]: what each target counts; None: 1."""
+    weights: tf.RaggedTensor
+    """float32 [rows, None]: what each target counts."""
     owner: np.ndarray
     """int64 [rows]: the position of each row's query in `histories`."""
     histories: Histories
@@ -102,7 +104,9 @@ def group(interactions: Interactions, history: str | None) -> Rows:
     return Rows(
         gather(query, firsts),
         _grouped(interactions.candidate, row_of),
-        None if weight is None else _grouped(weight, row_of),
+        _grouped(
+            np.ones(len(row_of), np.float32) if weight is None else weight, row_of
+        ),
         by_query[firsts],
         histories,
     )
@@ -177,7 +181,7 @@ def row_batches(
     config: TrainingConfig,
     history: str | None,
     query_id: str | None,
-    catalogue_size: int,
+    seen: np.ndarray,
     first_epoch: int = 0,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
@@ -188,7 +192,7 @@ def row_batches(
       config: How to train.
       history: Name of the value that holds a part of each query's history; None: none.
       query_id: Name of the feature that is left out at times where a history is there.
-      catalogue_size: Number of candidates.
+      seen: Positions of the candidates that negatives are, int64 [seen], ascending.
       first_epoch: Number of the epoch to begin with.
       share: The parts of each batch that are wanted; an element is then a part.
 
@@ -196,33 +200,34 @@ def row_batches(
       A dataset of `query`, features by name, and `targets`, ragged int64 [batch, None]:
       positions in the catalogue or, where candidates are sampled, in `candidates`,
       int64 [sampled], which has `log_sampled`, float32 [sampled], beside it. `weights`,
-      ragged float32 [batch, None], if rows have them.
+      ragged float32 [batch, None], of the targets.
     """
     histories, owner = rows.histories.candidates, tf.constant(rows.owner)
-    columns = {QUERY: dict(rows.query), TARGETS: rows.targets}
-    if rows.weights is not None:
-        columns[WEIGHTS] = rows.weights
-    is_sampled = config.is_sampled(catalogue_size)
-    absent = _log_absent(rows, catalogue_size) if is_sampled else None
+    columns = {QUERY: dict(rows.query), TARGETS: rows.targets, WEIGHTS: rows.weights}
+    is_sampled = config.is_sampled(len(seen))
+    absent = _log_absent(rows, int(seen[-1]) + 1) if is_sampled else None
 
     def batch(step: Step) -> dict[str, Any]:
         made = gather(columns, step.rows)
-        made[TARGETS], *weights = _some(
-            [made[TARGETS], *([made[WEIGHTS]] if WEIGHTS in made else [])], 1.0,
-            step.seeds(0),
-        )  # fmt: skip
-        if weights:
-            made[WEIGHTS] = weights[0]
+        made[TARGETS], made[WEIGHTS] = _some(
+            [made[TARGETS], made[WEIGHTS]], 1.0, step.seeds(0)
+        )
+        cold = tf.random.stateless_uniform(tf.shape(step.rows), step.seeds(1))
+        cold = cold < config.cold_share
+        made[WEIGHTS] = _scaled(made[WEIGHTS], _POWERS[config.query_weight], cold)
         if history:
             whole = tf.gather(histories, tf.gather(owner, step.rows))
-            (part,) = _some([whole], config.history_share, step.seeds(1))
-            made[QUERY][history] = part
-            if query_id:
-                made[QUERY][query_id] = _sometimes_unknown(
-                    made[QUERY][query_id], part, config.id_dropout, step.seeds(2)
-                )
+            (part,) = _some([whole], config.history_share, step.seeds(2))
+            made[QUERY][history] = _emptied(part, cold)
+        if query_id:
+            unknown = cold
+            if history:
+                drawn = tf.random.stateless_uniform(tf.shape(cold), step.seeds(3))
+                unknown |= (drawn < config.id_dropout) & (part.row_lengths() > 0)
+            ids = made[QUERY][query_id]
+            made[QUERY][query_id] = tf.where(unknown, tf.cast(-1, ids.dtype), ids)
         if is_sampled:
-            made = {**made, **_sampled(made[TARGETS], config, absent, step)}
+            made = {**made, **_sampled(made[TARGETS], config, seen, absent, step)}
         return made
 
     return finished(steps(len(rows), config, first_epoch, batch), share)
@@ -240,14 +245,22 @@ def _some(
     return [tf.ragged.boolean_mask(one, kept) for one in ragged]
 
 
-def _sometimes_unknown(
-    ids: tf.Tensor, history: tf.RaggedTensor, share: float, seeds: tf.Tensor
-) -> tf.Tensor:
-    """Makes ids unknown at random, so that a history has to do without them."""
-    drawn = tf.random.stateless_uniform(tf.shape(ids), seeds)
-    return tf.where(
-        (drawn < share) & (history.row_lengths() > 0), tf.cast(-1, ids.dtype), ids
+def _scaled(weights: tf.RaggedTensor, power: float, cold: tf.Tensor) -> tf.RaggedTensor:
+    """Divides a row's weights by a power of their number, but for rows without a query.
+
+    Those are to learn what is chosen most, and every choice counts the same in that.
+    """
+    number = tf.cast(tf.maximum(weights.row_lengths(), 1), tf.float32)
+    scale = tf.where(cold, 1.0, tf.pow(number, -power))
+    return weights.with_flat_values(
+        weights.flat_values * tf.gather(scale, weights.value_rowids())
     )
+
+
+def _emptied(ragged: tf.RaggedTensor, rows: tf.Tensor) -> tf.RaggedTensor:
+    """Leaves out all values of some rows, bool [rows]."""
+    kept = tf.gather(~rows, ragged.value_rowids())
+    return tf.ragged.boolean_mask(ragged, ragged.with_flat_values(kept))
 
 
 def _log_absent(rows: Rows, catalogue_size: int) -> tf.Tensor:
@@ -261,12 +274,15 @@ def _log_absent(rows: Rows, catalogue_size: int) -> tf.Tensor:
 
 
 def _sampled(
-    targets: tf.RaggedTensor, config: TrainingConfig, absent: tf.Tensor, step: Step
+    targets: tf.RaggedTensor,
+    config: TrainingConfig,
+    seen: np.ndarray,
+    absent: tf.Tensor,
+    step: Step,
 ) -> dict[str, Any]:
     """Draws the candidates of a step: all its targets, and some of the catalogue."""
-    size, more = tf.size(absent), config.uniform_negatives
-    uniform = tf.random.stateless_uniform([more], step.seeds(3), 0, size, tf.int32)
-    drawn = tf.concat([targets.flat_values, tf.cast(uniform, tf.int64)], axis=0)
+    uniform = step.draw(config.uniform_negatives, seen)
+    drawn = tf.concat([targets.flat_values, uniform], axis=0)
     # Distinct, so that a target is never a negative of its own row.
     candidates, places = tf.unique(drawn, tf.int64)
     made = {
@@ -277,7 +293,7 @@ def _sampled(
     if config.logq == "exact":
         # It is absent if none of the rows has it and it is not drawn either.
         rows = tf.cast(targets.nrows(), tf.float32)
-        not_drawn = more * tf.math.log1p(-1 / tf.cast(size, tf.float32))
+        not_drawn = config.uniform_negatives * math.log1p(-1 / max(len(seen), 2))
         missing = rows * tf.gather(absent, candidates) + not_drawn
         made[LOG_SAMPLED] = tf.math.log(-tf.math.expm1(missing))
     return made

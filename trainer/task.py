@@ -5,38 +5,30 @@
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-_POWERS = {"sum": 0.0, "root": 0.5, "mean": 1.0}
-
 
 class SharedSoftmax(tfrs.tasks.Task, tf.keras.layers.Layer):
     """A softmax over the same candidates for all rows, each with several targets.
 
     The loss of a row with targets T and scores s is
 
-        sum over t in T of w_t (log(sum over c of exp(s_c)) - s_t) / |T|^p,
+        sum over t in T of w_t (log(sum over c of exp(s_c)) - s_t),
 
-    the multinomial likelihood of its targets (Liang et al., 2018, "Variational
-    Autoencoders for Collaborative Filtering"), with p from `query_weight`. TFRS's own
-    Retrieval has one target a row, and would need as many copies of a row as targets.
+    the weighted multinomial likelihood of its targets (Liang et al., 2018, "Variational
+    Autoencoders for Collaborative Filtering"). TFRS's own Retrieval has one target a
+    row, and would need as many copies of a row as it has targets.
     """
 
-    def __init__(self, temperature: float | None, query_weight: str):
-        """Remembers what scores are divided by and what a row counts.
-
-        Args:
-          temperature: Of the softmax.
-          query_weight: sum, root or mean: p is 0, 1/2 or 1.
-        """
+    def __init__(self, temperature: float | None):
+        """Remembers what scores are divided by before the softmax."""
         super().__init__(name="shared_softmax")
         self._temperature = temperature
-        self._power = _POWERS[query_weight]
 
     def call(
         self,
         query_embeddings: tf.Tensor,
         candidate_embeddings: tf.Tensor,
         targets: tf.RaggedTensor,
-        weights: tf.RaggedTensor | None = None,
+        weights: tf.RaggedTensor,
         log_sampled: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the summed loss of all rows, a float32 scalar.
@@ -45,7 +37,7 @@ class SharedSoftmax(tfrs.tasks.Task, tf.keras.layers.Layer):
           query_embeddings: float32 [rows, dimensions].
           candidate_embeddings: float32 [candidates, dimensions], each candidate once.
           targets: int64 [rows, None], positions among the candidates.
-          weights: float32 [rows, None] of the targets; None: 1.
+          weights: float32 [rows, None], of the targets.
           log_sampled: float32 [candidates], log of the probability that a candidate is
             there, which is taken off its scores (Bengio and Senécal, 2008, "Adaptive
             importance sampling to accelerate training of a neural probabilistic
@@ -59,9 +51,4 @@ class SharedSoftmax(tfrs.tasks.Task, tf.keras.layers.Layer):
         at = tf.stack([of_row, targets.flat_values], axis=1)
         losses = tf.gather(tf.reduce_logsumexp(scores, axis=1), of_row)
         losses -= tf.gather_nd(scores, at)
-        if weights is not None:
-            losses *= weights.flat_values
-        if self._power:
-            lengths = tf.cast(targets.row_lengths(), tf.float32)
-            losses *= tf.gather(tf.pow(tf.maximum(lengths, 1), -self._power), of_row)
-        return tf.reduce_sum(losses)
+        return tf.reduce_sum(weights.flat_values * losses)

@@ -12,6 +12,7 @@ biases alone, which ranks much as popularity does. Sums of feature embeddings: K
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.config import ModelConfig
@@ -248,6 +249,40 @@ class CandidateTower(Tower):
                 lambda: tf.keras.layers.Dense(
                     1, use_bias=False, kernel_initializer=zeros
                 ),
+            )
+
+    def forget(self, name: str, which: np.ndarray) -> None:
+        """Sets embeddings to 0, so that other features decide.
+
+        Args:
+          name: Of a feature; nothing happens if the tower does not read it.
+          which: bool [values].
+        """
+        if name in self.encoders:
+            table = self.encoders[name].embedding.embeddings
+            kept = np.ones(table.shape[0], bool)
+            kept[: len(which)] = ~which
+            table.assign(table * tf.cast(kept, table.dtype)[:, tf.newaxis])
+
+    def settle(self, name: str, counts: np.ndarray) -> None:
+        """Gives ids that were never seen the mean bias of those seen least.
+
+        What is 0 at the end has never been trained, by an earlier model neither.
+
+        Args:
+          name: Of the id feature; nothing happens if the tower does not read it.
+          counts: int64 [ids]: how often each was seen.
+        """
+        if not self._config.candidate_bias or name not in self.biases:
+            return
+        table = self.biases[name].embedding.embeddings
+        biases = table.numpy()[: len(counts), 0]
+        unseen = (counts == 0) & (biases == 0)
+        if unseen.any() and not unseen.all():
+            rarest = counts == counts[counts > 0].min()
+            biases[unseen] = biases[rarest].mean()
+            table.assign(
+                np.concatenate([biases[:, None], table.numpy()[len(biases) :]])
             )
 
     def call(self, values: Values, training: bool = False) -> tf.Tensor:

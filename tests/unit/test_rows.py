@@ -33,6 +33,7 @@ from trainer.towers import OWN_HISTORY
 
 DATA = interactions()
 COUNTS = np.bincount(DATA.candidate, minlength=CANDIDATES)
+SEEN = np.arange(CANDIDATES)
 
 
 def by_user(data: Interactions) -> dict[int, list[int]]:
@@ -50,7 +51,7 @@ def batches(take: int, **options):
     }
     how = training(**{"rows": "query", "batch_size": 7, **options})
     rows = group(DATA, OWN_HISTORY)
-    made = row_batches(rows, how, OWN_HISTORY, "user", CANDIDATES, **arguments)
+    made = row_batches(rows, how, OWN_HISTORY, "user", SEEN, **arguments)
     return list(made.take(take))
 
 
@@ -65,7 +66,7 @@ def test_a_query_is_a_row_with_all_its_interactions():
     for user, targets, owner in zip(asked, rows.targets, rows.owner, strict=True):
         assert targets.numpy().tolist() == expected[user]
         assert rows.histories.candidates[owner].numpy().tolist() == expected[user]
-    assert rows.weights is None
+    assert (rows.weights.flat_values.numpy() == 1).all()
 
 
 def test_a_query_has_a_row_for_each_context_and_one_history():
@@ -137,7 +138,7 @@ def test_an_unknown_query_has_no_history():
 
 def test_an_epoch_has_every_query_once_and_its_own_order():
     rows = len(by_user(DATA))
-    first, second = batches(5), batches(10)[5:]
+    first, second = batches(5, cold_share=0), batches(10, cold_share=0)[5:]
     for epoch in (first, second):
         asked = np.concatenate([one[QUERY]["user"] for one in epoch])
         assert len(asked) == rows
@@ -146,7 +147,7 @@ def test_an_epoch_has_every_query_once_and_its_own_order():
         for epoch in (first, second)
     ]
     assert seen[0] != seen[1]
-    again = batches(5, first_epoch=1)
+    again = batches(5, first_epoch=1, cold_share=0)
     for one, other in zip(second, again, strict=True):
         assert one[TARGETS].to_list() == other[TARGETS].to_list()
         assert one[QUERY][OWN_HISTORY].to_list() == other[QUERY][OWN_HISTORY].to_list()
@@ -156,7 +157,7 @@ def test_a_history_is_another_part_in_each_step_and_targets_are_all():
     expected = by_user(DATA)
     known = total = 0
     parts: dict[int, set] = {}
-    for one in batches(100, id_dropout=0.0, history_share=0.3):
+    for one in batches(100, id_dropout=0.0, history_share=0.3, cold_share=0):
         asked = one[QUERY]["user"].numpy()
         histories = one[QUERY][OWN_HISTORY].to_list()
         for user, targets, part in zip(
@@ -174,7 +175,7 @@ def test_a_history_is_another_part_in_each_step_and_targets_are_all():
 
 def test_ids_are_left_out_as_often_as_told_where_there_is_a_history():
     unknown = total = 0
-    for one in batches(200, id_dropout=0.4, history_share=0.2):
+    for one in batches(200, id_dropout=0.4, history_share=0.2, cold_share=0):
         empty = one[QUERY][OWN_HISTORY].row_lengths().numpy() == 0
         left_out = one[QUERY]["user"].numpy() == -1
         assert not left_out[empty].any()
@@ -204,16 +205,18 @@ def test_sampled_candidates_are_distinct_and_hold_all_targets():
 def test_a_candidate_is_as_likely_to_be_sampled_as_is_said():
     data = interactions(rows=60)
     how = training(rows="query", batch_size=2, softmax="sampled", uniform_negatives=4)
-    rows = group(data, None)
+    rows, seen = group(data, None), np.unique(data.candidate)
     there, said = np.zeros(CANDIDATES), []
     taken = 3000
-    for one in row_batches(rows, how, None, None, CANDIDATES).take(taken):
+    for one in row_batches(rows, how, None, None, seen).take(taken):
         there[one[DRAWN].numpy()] += 1
         expected = np.full(CANDIDATES, np.nan)
         expected[one[DRAWN].numpy()] = np.exp(one[LOG_SAMPLED].numpy())
         said.append(expected)
     # Rows are drawn without putting any back, which is what makes the small difference.
-    np.testing.assert_allclose(there / taken, np.nanmean(said, axis=0), atol=0.04)
+    expected = np.nanmean(np.array(said)[:, seen], axis=0)
+    np.testing.assert_allclose(there[seen] / taken, expected, atol=0.04)
+    assert there.sum() == there[seen].sum()
 
 
 @pytest.mark.parametrize("softmax", ["catalogue", "sampled"])
@@ -238,9 +241,8 @@ def test_the_parts_of_a_batch_are_the_batch(softmax):
 # Loss
 
 
-@pytest.mark.parametrize("weight, power", [("sum", 0), ("root", 0.5), ("mean", 1)])
 @pytest.mark.parametrize("sampled", [False, True])
-def test_the_loss_is_the_multinomial_likelihood(weight, power, sampled):
+def test_the_loss_is_the_multinomial_likelihood(sampled):
     rng = np.random.default_rng(3)
     q, v = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))
     targets, weights = [[0, 5], [], [2, 2, 1]], [[1.0, 2.0], [], [0.5, 1.0, 3.0]]
@@ -250,8 +252,8 @@ def test_the_loss_is_the_multinomial_likelihood(weight, power, sampled):
         scores = q[row] @ v.T / 0.4 - log_sampled
         for target, count in zip(own, counts, strict=True):
             probability = np.exp(scores[target]) / np.exp(scores).sum()
-            expected -= count * np.log(probability) / len(own) ** power
-    found = SharedSoftmax(0.4, weight)(
+            expected -= count * np.log(probability)
+    found = SharedSoftmax(0.4)(
         tf.constant(q, tf.float32),
         tf.constant(v, tf.float32),
         tf.ragged.constant(targets, tf.int64),
@@ -261,12 +263,19 @@ def test_the_loss_is_the_multinomial_likelihood(weight, power, sampled):
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("weight, power", [("sum", 0), ("root", 0.5), ("mean", 1)])
+def test_a_query_counts_as_told(weight, power):
+    for one in batches(5, query_weight=weight, cold_share=0):
+        expected = one[TARGETS].row_lengths().numpy() ** -float(power)
+        found = tf.reduce_mean(one[WEIGHTS], axis=1).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_the_model_scores_the_whole_catalogue():
     how = training(rows="query", batch_size=7)
     made = model(towers(), DATA, how)
-    (one,) = batches(1)
-    weights = one[TARGETS].with_flat_values(tf.ones(tf.size(one[TARGETS].flat_values)))
-    loss = made.compute_loss({**one, WEIGHTS: weights}, training=True)
+    (one,) = batches(1, cold_share=0)
+    loss = made.compute_loss(one, training=True)
     q = made.query_tower(one[QUERY]).numpy().astype(float)
     v = made.candidate_tower(items(range(CANDIDATES))).numpy().astype(float)
     scores = q @ v.T / 0.3
@@ -275,6 +284,77 @@ def test_the_model_scores_the_whole_catalogue():
         total = np.log(np.exp(scores[row]).sum())
         expected += sum(total - scores[row, t] for t in targets) / len(targets) ** 0.5
     assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+# Those never seen
+
+
+def cold_catalogue(tmp_path, **options) -> tuple[TwoTowerModel, np.ndarray]:
+    """Trained towers and all candidates' embeddings: the last four were never seen.
+
+    Each candidate is of a kind, which users stick to; so are the unseen ones.
+    """
+    kind = np.append(np.arange(CANDIDATES) // (CANDIDATES // 2), [0, 1, 0, 1])
+    counts = np.append(COUNTS, [0, 0, 0, 0])
+    features = load_features({"item": "id", "kind": "category"})
+    catalogue = Catalogue("item", features, {"kind": tf.constant(kind)}, counts)
+    how = training(rows="query", epochs=60, learning_rate=0.03, batch_size=8, **options)
+    made = TwoTowerModel(
+        towers(), how, USER, {"user": QUERIES}, catalogue,
+        {"item": CANDIDATES + 4, "kind": 2}, "user",
+    )  # fmt: skip
+    fit(made, how, DATA, None, str(tmp_path))
+    return made, made.embed_catalogue()
+
+
+@pytest.mark.parametrize("options", [{}, {"softmax": "sampled"}])
+def test_a_candidate_never_seen_is_known_by_its_features(tmp_path, options):
+    made, embedded = cold_catalogue(tmp_path, **options)
+    q = made.query_tower(users(range(QUERIES))).numpy()
+    unseen = q @ embedded[CANDIDATES:].T
+    even = np.arange(QUERIES) % 2 == 0
+    assert (unseen[even][:, [0, 2]].min(1) > unseen[even][:, [1, 3]].max(1)).all()
+    assert (unseen[~even][:, [0, 2]].max(1) < unseen[~even][:, [1, 3]].min(1)).all()
+    # Nothing tells two of a kind apart, and as a rule they are no better than others.
+    np.testing.assert_allclose(embedded[-4:-2], embedded[-2:], atol=1e-6)
+    table = made.candidate_tower.biases["item"].embedding.embeddings.numpy()[:, 0]
+    rarest = COUNTS == COUNTS.min()
+    np.testing.assert_allclose(
+        table[CANDIDATES:], table[:CANDIDATES][rarest].mean(), rtol=1e-5
+    )
+
+
+def test_whoever_was_never_seen_gets_what_is_chosen_most(tmp_path):
+    rng = np.random.default_rng(7)
+    share = np.linspace(1, 8, CANDIDATES)
+    candidate = rng.choice(CANDIDATES, 2000, p=share / share.sum())
+    key = rng.integers(0, QUERIES, 2000)
+    data = Interactions(users(key), candidate, key)
+    how = training(
+        rows="query", epochs=300, learning_rate=0.02, batch_size=10, cold_share=0.3
+    )
+    made = model(towers(), data, how)
+    fit(made, how, data, None, str(tmp_path))
+    scores = (made.query_tower(users([-1])).numpy() @ made.embed_catalogue().T)[0]
+    counts = np.bincount(candidate, minlength=CANDIDATES)
+    assert np.corrcoef(scores / 0.3, np.log(counts))[0, 1] > 0.98
+    # Differences are those of log frequency.
+    slope = np.polyfit(np.log(counts), scores / 0.3, 1)[0]
+    assert slope == pytest.approx(1, abs=0.15)
+
+
+def test_rows_without_a_query_are_as_many_as_told_and_count_in_full():
+    cold = total = 0
+    for one in batches(200, cold_share=0.2, id_dropout=0.0):
+        empty = one[QUERY][OWN_HISTORY].row_lengths().numpy() == 0
+        nobody = one[QUERY]["user"].numpy() == -1
+        assert empty[nobody].all()
+        weights, lengths = one[WEIGHTS], one[TARGETS].row_lengths().numpy()
+        expected = np.where(nobody, 1, 1 / np.sqrt(lengths))
+        found = tf.reduce_mean(weights, axis=1).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        cold, total = cold + nobody.sum(), total + len(nobody)
+    assert cold / total == pytest.approx(0.2, abs=0.03)
 
 
 # Training and what it leaves
@@ -367,7 +447,7 @@ def test_a_declared_history_is_trained_on_parts_and_asked_as_it_is():
     assert made.history_name == "before" and made.query_tower.own_history is None
     rows = group(data, "before")
     assert list(rows.query) == ["user"] and len(rows) == len(by_user(DATA))
-    (one,) = row_batches(rows, how, "before", "user", CANDIDATES).take(1)
+    (one,) = row_batches(rows, how, "before", "user", SEEN).take(1)
     assert set(one[QUERY]) == {"user", "before"}
     values, of_row = questions(data, rows, "before", "user")
     told = tf.gather(values["before"], of_row)
@@ -386,15 +466,26 @@ def test_without_an_id_or_a_history_nothing_is_pooled():
 
 
 @pytest.mark.parametrize(
-    "candidates, interactions_, queries, expected",
-    [(1682, 80_000, 943, 0.2026), (10**6, 10**7, 10**6, 0.1032), (5, 100, 10, 0.35)],
-)
-def test_the_temperature_follows_the_shape_of_the_data(
-    candidates, interactions_, queries, expected
+    "candidates, count, queries, expected",
+    [(1682, 80_000, 943, 0.25), (1000, 60, 2, 0.183), (10**6, 10**7, 10**6, 0.08),
+     (50, 2000, 50, 0.3)],
+)  # fmt: skip
+def test_the_temperature_follows_what_two_queries_share(
+    candidates, count, queries, expected
 ):
     auto = towers(temperature=None)
-    found = temperature_of(auto, candidates, interactions_, queries)
-    assert found == pytest.approx(expected, abs=1e-4)
-    assert temperature_of(towers(), candidates, interactions_, queries) == 0.3
+    found = temperature_of(auto, candidates, count, queries)
+    assert found == pytest.approx(expected, abs=1e-3)
+    assert temperature_of(towers(), candidates, count, queries) == 0.3
     plain = towers(temperature=None, normalize=False)
-    assert temperature_of(plain, candidates, interactions_, queries) == 1
+    assert temperature_of(plain, candidates, count, queries) == 1
+
+
+@pytest.mark.parametrize(
+    "rows, count, expected",
+    [("query", 943, 120), ("query", 12_000, 60), ("query", 10**8, 3),
+     ("interaction", 10**6, 16)],
+)  # fmt: skip
+def test_many_rows_take_fewer_epochs(rows, count, expected):
+    assert training(rows=rows).epochs_of(count) == expected
+    assert training(rows=rows, epochs=7).epochs_of(count) == 7

@@ -28,6 +28,7 @@ from trainer.config import ModelConfig
 from trainer.distribution import Share
 from trainer.features import CANDIDATE_INDEX
 from trainer.fit import VALID_ACCURACY
+from trainer.frequencies import StreamingFrequency
 from trainer.model import TwoTowerModel
 from trainer.towers import CandidateTower, QueryTower
 
@@ -209,7 +210,7 @@ def parts_of(data: Interactions, epochs: int, **options) -> list[list[list[int]]
     """The rows of the first epochs in batches of 32, 4 batches an epoch."""
     share = options.get("share", Share())
     how = training(seed=options.pop("seed", 1))
-    batches = interaction_batches(data, how, CANDIDATES, **options)
+    batches = interaction_batches(data, how, np.arange(CANDIDATES), **options)
     return rows_of(batches.take(epochs * 4 * share.count))
 
 
@@ -220,7 +221,9 @@ def test_an_epoch_holds_every_row_once_and_keeps_the_last_batch():
     assert [len(batch) for batch in batches] == [32, 32, 32, 4]
     rows = np.stack([user_of(data), data.candidate], axis=1).tolist()
     assert sorted(sum(batches, [])) == sorted(rows)
-    endless = interaction_batches(data, training(batch_size=1000), CANDIDATES)
+    endless = interaction_batches(
+        data, training(batch_size=1000), np.arange(CANDIDATES)
+    )
     assert [len(batch) for batch in rows_of(endless.take(3))] == [100] * 3
     assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
 
@@ -256,6 +259,45 @@ def test_the_parts_of_a_batch_are_the_batch(workers):
         assert len(sizes) == 3 and max(sizes) - min(sizes) <= 1
 
 
+def test_queued_negatives_are_the_candidates_before():
+    data = interactions(rows=100)
+    how = training(queued_negatives=40, uniform_negatives=3, batch_size=32)
+    epochs = list(interaction_batches(data, how, np.arange(CANDIDATES)).take(8))
+    for epoch in (epochs[:4], epochs[4:]):
+        before: list[int] = []
+        for one in epoch:
+            negatives = one[NEGATIVES].numpy()
+            assert negatives[3:].tolist() == before[-40:]
+            assert len(negatives) == 3 + min(len(before), 40)
+            before += one[CANDIDATE_INDEX].numpy().tolist()
+
+
+def test_streaming_frequencies_find_those_of_the_batches():
+    rng = np.random.default_rng(1)
+    share = np.linspace(1, 10, CANDIDATES)
+    share /= share.sum()
+    estimate = StreamingFrequency(CANDIDATES, first=5.0, rate=0.02)
+    there = np.zeros(CANDIDATES)
+    for step in range(3000):
+        drawn = rng.choice(CANDIDATES, 8, p=share)
+        estimate.observe(tf.constant(drawn))
+        there[np.unique(drawn)] += step >= 1000
+    found = estimate(tf.range(CANDIDATES)).numpy()
+    np.testing.assert_allclose(found, there / 2000, rtol=0.25)
+
+
+def test_streaming_frequencies_go_into_the_loss(tmp_path):
+    trained, _ = train(tmp_path, logq="streaming", epochs=20)
+    assert accuracy_of_halves(trained) == 1.0
+    candidates = tf.range(CANDIDATES)
+    exact = np.bincount(interactions().candidate) / 400
+    expected = 1 - (1 - exact) ** 32
+    found = trained.frequency(candidates).numpy()
+    assert np.corrcoef(found, expected)[0, 1] > 0.6
+    probability = trained._probability(candidates).numpy()
+    np.testing.assert_allclose(probability, found / 32, rtol=1e-6)
+
+
 # Training
 
 
@@ -284,7 +326,9 @@ def test_training_learns_and_leaves_logs(trained_folder):
 def test_the_loss_of_an_epoch_is_its_mean_over_interactions(tmp_path):
     # Nothing is learned at this rate: each batch has the loss of the initial weights.
     trained, history = train(tmp_path, epochs=2, learning_rate=1e-12)
-    batches = interaction_batches(interactions(), training(), CANDIDATES).take(13)
+    batches = interaction_batches(
+        interactions(), training(), np.arange(CANDIDATES)
+    ).take(13)
     total = sum(float(trained.compute_loss(one)) for one in batches)
     assert history["loss"][0] == pytest.approx(total / 400, rel=1e-5)
 

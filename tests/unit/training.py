@@ -47,7 +47,10 @@ def towers(**options: Any) -> ModelConfig:
 
 def training(**options: Any) -> TrainingConfig:
     """A training of rows that are interactions, unless told otherwise."""
-    defaults = {"rows": "interaction", "schedule": "constant", "batch_size": 32}
+    defaults = {
+        "rows": "interaction", "schedule": "constant", "batch_size": 32,
+        "uniform_negatives": 0,
+    }  # fmt: skip
     return TrainingConfig(**{**defaults, **options})
 
 
