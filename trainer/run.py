@@ -23,6 +23,7 @@ from trainer.feature_config import load_features
 from trainer.features import CANDIDATE_VOCABULARY
 from trainer.fit import fit
 from trainer.model import Catalogue, TwoTowerModel, temperature_of
+from trainer.towers import OWN_HISTORY
 from trainer.warm_start import (
     CANDIDATE_TOWER,
     QUERY_TOWER,
@@ -111,6 +112,8 @@ def run_fn(fn_args: FnArgs) -> None:
             {**sizes, catalogue_id: candidates.size},
             config["query_id"] if config["query_id"] in query_features else None,
         )
+        if model.history_name == OWN_HISTORY:
+            vocabularies[QUERY_TOWER][OWN_HISTORY] = every
         if fn_args.base_model:
             model.build_towers(train.query)
             warm_start(model, vocabularies, fn_args.base_model)

@@ -19,6 +19,7 @@ import tensorflow_transform as tft
 
 from trainer.feature_config import Features
 from trainer.features import vocabulary_name
+from trainer.towers import OWN_HISTORY
 
 _VOCABULARIES = os.path.join("assets.extra", "vocabularies")
 QUERY_TOWER = "query_tower"
@@ -88,19 +89,27 @@ def warm_start(model: Any, vocabularies: Vocabularies, path: str) -> None:
             if id(new) in done:
                 continue  # a history shares the candidates' table
             done.add(id(new))
-            feature = "" if place[0] == "hidden" else place[1]
+            feature = _feature_at(place)
             file = vocabularies[tower].get(feature)
             saved = _vocabulary(path, tower, feature)
-            if file and tf.io.gfile.exists(saved) and new.shape[1:] == old.shape[1:]:
+            is_table = new.shape.rank == 2
+            if file and is_table and tf.io.gfile.exists(saved) and new.shape[1] == old.shape[1]:
                 found = _take_rows(new, old, _lines(file), _lines(saved))
                 rows, known = rows + new.shape[0], known + found
-            elif not file and new.shape == old.shape:
+            elif not (file and is_table) and new.shape == old.shape:
                 new.assign(old)
                 taken += 1
     _log.info(
         "warm start: %s of %s rows of tables, and %d other weights, from %s",
         f"{known:,}", f"{rows:,}", taken, path,
     )  # fmt: skip
+
+
+def _feature_at(place: tuple[str, ...]) -> str:
+    """Returns the feature whose weights stand at a place in a tower; "": of none."""
+    if place[0] == "own_history":
+        return OWN_HISTORY
+    return "" if place[0] == "hidden" else place[1]
 
 
 def _take_rows(

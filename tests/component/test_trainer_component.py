@@ -415,7 +415,7 @@ def test_the_same_seed_trains_the_same_towers(trained, transformed, tmp_path):
 
 def test_a_warm_start_finds_vectors_by_id(trained, transformed, tmp_path):
     # One user and one movie are gone, others new, and all have other positions.
-    renamed = {USERS[5]: "new user", MOVIES[7]: "aaa new"}
+    renamed = {USERS[5]: "new user", MOVIES[7]: "龍 new"}
     rows = [
         (renamed.get(user, user), renamed.get(movie, movie))
         for user, movie in TRAIN
@@ -467,6 +467,25 @@ def logged_losses(folder: pathlib.Path) -> list[float]:
         for value in event.summary.value
         if value.tag == "epoch_loss"
     ]
+
+
+def test_a_warm_start_of_rows_that_are_queries(transformed, tmp_path):
+    """Histories read the candidates' table, whose rows have moved."""
+    options = {"rows": "query", "epochs": 60, "id_dropout": 0.9}
+    base = train(transformed, tmp_path / "base", **options)
+    movies = ["龍 new", *reversed(MOVIES)]
+    rows = [*TRAIN, ("1", "龍 new")]
+    later = run_transform(tmp_path / "later", "[1]", rows, movies)
+    still = {**options, "epochs": 1, "learning_rate": 1e-12}
+    warm = train(later, tmp_path / "warm", base_model=base, **still)
+    ids = tf.constant(MOVIES[:8])
+    ours, theirs = (
+        Towers(path).embed_candidate({"movie_id": ids}).numpy() for path in (warm, base)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    best = np.argsort(-scores(warm)[:, :8], axis=1)[:, :4]
+    for user, found in enumerate(best):
+        assert set(found // 4) == {user % 2}, USERS[user]
 
 
 def test_a_warm_start_from_wider_towers_begins_afresh(trained, transformed, tmp_path):
