@@ -188,10 +188,10 @@ def fit(
             f"({config.learning_rate})"
         )
     elapsed = time.perf_counter() - started
-    epochs = len(history["loss"])
+    trained = len(history["loss"]) - begun
     _log.info(
         "%d epochs in %.1f s, %.0f interactions/s",
-        epochs, elapsed, (epochs - begun) * len(train) / elapsed,
+        trained, elapsed, trained * len(train) / elapsed,
     )  # fmt: skip
     return history
 
