@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a new model, and a new span, are compared with."""
 
+import json
 from typing import Any
 
 from ml_metadata import metadata_store
@@ -85,9 +86,14 @@ class LatestBlessedTowersStrategy(LatestBlessedModelStrategy):
     what now evaluates.
     """
 
-    def __init__(self, interactions: dict[str, Any]):
-        """Remembers which data is wanted, the `interactions` part of a manifest."""
-        self._wanted = _trained_on(interactions)
+    def __init__(self, interactions: str):
+        """Remembers which data is wanted.
+
+        Args:
+            interactions: That part of a manifest's config, as JSON: TFX's own form of
+                a strategy's config can't hold a null.
+        """
+        self._wanted = _trained_on(json.loads(interactions))
 
     def resolve_artifacts(
         self,

@@ -593,6 +593,18 @@ class PipelineConfig(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _warm_start_has_not_seen_eval(self) -> "PipelineConfig":
+        split = self.interactions.split
+        by = getattr(split, "by", split.method)
+        if self.training.warm_start and by in ("within_query", "shuffle"):
+            raise ValueError(
+                f"training.warm_start: with a split by {by}, new interactions move old "
+                "ones from train to eval, which the last model has learned; choose "
+                "another interactions.split, or set this to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bigquery_has_a_project(self) -> "PipelineConfig":
         parts = (self.interactions, self.queries, self.candidates)
         for option in ("--project", "--temp_location"):

@@ -3,6 +3,7 @@
 """The graph: a config in, a TFX pipeline out, nothing touched on the way."""
 
 import hashlib
+import json
 from typing import Any, TypeVar
 
 from ml_metadata.proto import metadata_store_pb2
@@ -432,7 +433,7 @@ class _Nodes:
             return None
         resolver = Resolver(
             strategy_class=LatestBlessedTowersStrategy,
-            config={"interactions": _identity(self._config)[INTERACTIONS]},
+            config={"interactions": json.dumps(_identity(self._config)[INTERACTIONS])},
             model=types.Channel(type=standard_artifacts.Model),
             model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )

@@ -1056,6 +1056,15 @@ CASES = [
         "name: shop\ntraining: {weight_decay: 4}",
     ),
     bad(
+        "warm start from what evaluates now",
+        "shop.yaml, line 2: training.warm_start: with a split by within_query, new "
+        "interactions move old ones from train to eval, which the last model has "
+        "learned; choose another interactions.split, or set this to false",
+        "name: shop\n\ninteractions:",
+        "name: shop\ntraining: {warm_start: true}\n\n"
+        "interactions:\n  split: {by: within_query}",
+    ),
+    bad(
         "distribution that is none",
         "shop.yaml, line 2: training.distribution: input should be 'none', "
         "'mirrored' or 'multi_worker', got 'tpu'",

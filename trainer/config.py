@@ -103,9 +103,9 @@ class TrainingConfig(BaseModel):
     """Share of rows whose id is left out in a step, so that a history says all that it
     can. Rows that are queries only."""
     cold_share: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """Share of rows that have neither id nor history in a step, so that features and
-    the candidates' biases learn to answer who was never seen. Rows that are queries
-    only."""
+    """Share of rows that have neither id nor history in a step, so that their other
+    features, if there are any, learn to answer who was never seen. Rows that are
+    queries only."""
     query_weight: Literal["sum", "root", "mean"] = "root"
     """What a query with n interactions counts in the loss: n, the root of n, or 1. Rows
     that are queries only."""

@@ -203,10 +203,11 @@ def fit(
             f"({config.learning_rate})"
         )
     _finish(model, rows)
-    elapsed, done = time.perf_counter() - started, len(history["loss"])
+    elapsed = time.perf_counter() - started
+    trained = len(history["loss"]) - begun
     _log.info(
         "%d epochs in %.1f s, %.0f interactions/s",
-        done, elapsed, (done - begun) * len(train) / elapsed,
+        trained, elapsed, trained * len(train) / elapsed,
     )  # fmt: skip
     return history
 
@@ -223,8 +224,11 @@ def _valid_accuracy(
 
 def _finish(model: TwoTowerModel, rows: Rows | None) -> None:
     """Brings trained weights into the form in which they answer requests."""
-    model.settle_unseen()
-    if rows is not None and model.query_id:
+    if rows is None:
+        model.settle_unseen()
+        return
+    model.settle_unseen(rows.choices(model.catalogue_size))
+    if model.query_id:
         owned = np.zeros(len(rows.histories.keys), np.int64)
         owned[rows.owner] = rows.query[model.query_id].numpy()
         model.fold_histories(owned, rows.histories.candidates)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.optimize
+import scipy.special
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
@@ -30,6 +32,7 @@ from trainer.train_step import SummedLossModel
 
 _EMBED_BATCH = 65_536
 _FOLD_BATCH = 8192
+_DECAY = 1e-7
 PRECISIONS = {
     "none": "float32",
     "bfloat16": "mixed_bfloat16",
@@ -118,7 +121,7 @@ class TwoTowerModel(SummedLossModel):
             len(catalogue) if self.history_name == OWN_HISTORY else None,
             precision,
         )
-        self._training = training
+        self._config, self._training = config, training
         # A list would be wrapped by Keras, and a mapping's tensors be tracked.
         self._catalogue = lambda: catalogue
         if training.rows == "query":
@@ -134,6 +137,11 @@ class TwoTowerModel(SummedLossModel):
             self.frequency = StreamingFrequency(len(catalogue), first)
         share = catalogue.counts / max(int(catalogue.counts.sum()), 1)
         self._share = tf.constant(share, tf.float32)
+
+    @property
+    def catalogue_size(self) -> int:
+        """Returns the number of candidates."""
+        return len(self._catalogue())
 
     @property
     def seen(self) -> np.ndarray:
@@ -170,10 +178,24 @@ class TwoTowerModel(SummedLossModel):
             ]
         )
 
-    def settle_unseen(self) -> None:
-        """Gives candidates that training has not seen the bias of the rarest it has."""
+    def settle_unseen(self, choices: np.ndarray | None = None) -> None:
+        """Finds answers for those that training has not seen.
+
+        A candidate gets the bias of the rarest that it has seen. A query of which
+        nothing is known gets the embedding that makes what was chosen likeliest, and so
+        is answered about as by popularity.
+
+        Args:
+          choices: How much each candidate was chosen, [candidates]; None: its number of
+            interactions.
+        """
         catalogue = self._catalogue()
         self.candidate_tower.settle(catalogue.candidate_id, catalogue.counts)
+        weights = (catalogue.counts if choices is None else choices)[catalogue.seen]
+        embedded = self.embed_catalogue()[catalogue.seen].astype(np.float64)
+        self.query_tower.stranger.assign(
+            likeliest_query(embedded, weights / weights.sum(), self._config)
+        )
 
     def fold_histories(self, ids: np.ndarray, histories: tf.RaggedTensor) -> None:
         """Adds to each id's embedding what its history gives, once training is done.
@@ -286,6 +308,34 @@ def _history(
         if feature.type == "history":
             return name
     return OWN_HISTORY if query_id else None
+
+
+def likeliest_query(
+    candidates: np.ndarray, share: np.ndarray, config: ModelConfig
+) -> np.ndarray:
+    """Returns the query embedding under which a softmax is nearest to shares.
+
+    Args:
+      candidates: float64 [candidates, dimensions], with their biases if they have one.
+      share: float64 [candidates]: of all that was chosen, adding up to 1.
+      config: Of the towers.
+
+    Returns:
+      float64 [embedding_dim], of any length: that of the maximum likelihood, with a
+      little weight decay to make it one.
+    """
+    dimensions, temperature = config.embedding_dim, config.temperature or 1.0
+    vectors = candidates[:, :dimensions] / temperature
+    biases = candidates[:, dimensions:].sum(axis=1)
+
+    def loss(query: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = vectors @ query + biases
+        total = scipy.special.logsumexp(scores)
+        gradient = vectors.T @ (np.exp(scores - total) - share) + 2 * _DECAY * query
+        return total - share @ scores + _DECAY * query @ query, gradient
+
+    start = np.zeros(dimensions)
+    return scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x
 
 
 def temperature_of(

@@ -80,6 +80,16 @@ class Rows:
         """Returns the number of rows."""
         return len(self.owner)
 
+    def choices(self, candidates: int) -> np.ndarray:
+        """Returns how much each candidate is chosen, float64 [candidates].
+
+        An interaction of a query with n counts n^-1/4: who does very much says less of
+        what a newcomer does.
+        """
+        lengths = self.targets.row_lengths().numpy()
+        weights = np.repeat(np.maximum(lengths, 1) ** -0.25, lengths)
+        return np.bincount(self.targets.flat_values, weights, minlength=candidates)
+
 
 def group(interactions: Interactions, history: str | None) -> Rows:
     """Groups interactions into rows.
@@ -205,6 +215,9 @@ def row_batches(
     histories, owner = rows.histories.candidates, tf.constant(rows.owner)
     columns = {QUERY: dict(rows.query), TARGETS: rows.targets, WEIGHTS: rows.weights}
     is_sampled = config.is_sampled(len(seen))
+    # Without other features, such a row would say nothing of any query.
+    has_others = any(name != query_id for name in rows.query)
+    cold_share = config.cold_share if has_others else 0.0
     absent = _log_absent(rows, int(seen[-1]) + 1) if is_sampled else None
 
     def batch(step: Step) -> dict[str, Any]:
@@ -213,7 +226,7 @@ def row_batches(
             [made[TARGETS], made[WEIGHTS]], 1.0, step.seeds(0)
         )
         cold = tf.random.stateless_uniform(tf.shape(step.rows), step.seeds(1))
-        cold = cold < config.cold_share
+        cold = cold < cold_share
         made[WEIGHTS] = _scaled(made[WEIGHTS], _POWERS[config.query_weight], cold)
         if history:
             whole = tf.gather(histories, tf.gather(owner, step.rows))

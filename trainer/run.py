@@ -60,7 +60,8 @@ def run_fn(fn_args: FnArgs) -> None:
         also holds `query_id`, `candidate_id` (in the interactions), `catalogue_id` (in
         the candidates), `weight` (a feature of the interactions, or None),
         `query_features`, `candidate_features`, `model` and `training`, as their modules
-        read them, and `checkpoint_dir`, a folder that outlives a killed run, or None.
+        read them, and `checkpoint_dir`, a folder that outlives a killed run and is
+        deleted at the end, or None.
     """
     config = fn_args.custom_config
     training = TrainingConfig(**config["training"])
@@ -132,6 +133,8 @@ def run_fn(fn_args: FnArgs) -> None:
     with _kept_by_chief(fn_args.serving_model_dir, strategy) as path:
         towers.save(path)
         save_vocabularies(path, vocabularies)
+    if is_chief(strategy):
+        _delete_checkpoints(fn_args)
 
 
 def _with_temperature(
@@ -154,6 +157,13 @@ def _checkpoints(fn_args: FnArgs) -> str | None:
         config, fn_args.train_files, fn_args.transform_graph_path, fn_args.base_model
     ]  # fmt: skip
     return os.path.join(folder, digest(inputs))
+
+
+def _delete_checkpoints(fn_args: FnArgs) -> None:
+    """Deletes all checkpoints, those too of trainings that were given up."""
+    folder = fn_args.custom_config.get(CHECKPOINT_DIR)
+    if folder and tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
 
 
 @contextlib.contextmanager

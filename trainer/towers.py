@@ -209,6 +209,9 @@ class QueryTower(Tower):
         self.own_history = None
         if catalogue_size is not None:
             self.own_history = History(candidates or self._lookup(catalogue_size))
+        self.stranger = self.add_weight(
+            "stranger", [config.embedding_dim], initializer="zeros", trainable=False
+        )
 
     def encoder(self, name: str) -> tf.keras.layers.Layer:
         """Returns what embeds a value."""
@@ -217,10 +220,14 @@ class QueryTower(Tower):
     def call(self, values: Values, training: bool = False) -> tf.Tensor:
         """Embeds preprocessed features as float32 [batch, dimensions].
 
+        A query of which nothing is known is embedded as `stranger`.
+
         The extra column is the temperature T: the dot product is then q.v + T b, and
         divided by T in the loss it is q.v / T + b, b the candidate's bias.
         """
         embedded = self.embed(values, training)
+        is_known = tf.reduce_any(embedded != 0, axis=1, keepdims=True)
+        embedded = tf.where(is_known, embedded, self.stranger)
         if not self._config.candidate_bias:
             return embedded
         temperature = tf.fill([tf.shape(embedded)[0], 1], self._config.temperature)

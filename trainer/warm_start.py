@@ -93,7 +93,12 @@ def warm_start(model: Any, vocabularies: Vocabularies, path: str) -> None:
             file = vocabularies[tower].get(feature)
             saved = _vocabulary(path, tower, feature)
             is_table = new.shape.rank == 2
-            if file and is_table and tf.io.gfile.exists(saved) and new.shape[1] == old.shape[1]:
+            if (
+                file
+                and is_table
+                and tf.io.gfile.exists(saved)
+                and new.shape[1] == old.shape[1]
+            ):
                 found = _take_rows(new, old, _lines(file), _lines(saved))
                 rows, known = rows + new.shape[0], known + found
             elif not (file and is_table) and new.shape == old.shape:

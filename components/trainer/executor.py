@@ -1,13 +1,12 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Executor of TwoTowerTrainer: more URIs for the run_fn, and its checkpoints."""
+"""Executor of TwoTowerTrainer: hands more URIs on to the run_fn."""
 
 import os
 from typing import Any
 
 from tfx import types
 from tfx.components.trainer import executor, fn_args_utils
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
@@ -23,24 +22,6 @@ _CHECKPOINTS = "checkpoints"
 
 class Executor(executor.GenericExecutor):
     """TFX's own, whose run_fn finds our extra inputs in its custom config."""
-
-    def Do(  # noqa: N802  (TFX's name)
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Trains, and deletes the checkpoints when all is written.
-
-        Args:
-            input_dict: As the component's spec has it.
-            output_dict: `model` and `model_run`.
-            exec_properties: As the component's spec has it.
-        """
-        super().Do(input_dict, output_dict, exec_properties)
-        folder = self._checkpoint_dir(output_dict)
-        if fileio.exists(folder):
-            fileio.rmtree(folder)
 
     def _checkpoint_dir(self, output_dict: dict[str, list[types.Artifact]]) -> str:
         """Returns a folder that a later execution of this node finds again.

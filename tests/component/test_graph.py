@@ -114,6 +114,9 @@ def test_a_warm_start_looks_for_the_last_blessed_model():
     assert found == {**UPSTREAM, **with_it}
     order = [node.id for node in built.components]
     assert order.index("WarmStart") < order.index("Trainer")
+    graph = compiler.Compiler().compile(built)
+    node = graph.nodes[order.index("WarmStart")].pipeline_node
+    assert "LatestBlessedTowersStrategy" in str(node.inputs.input_graphs)
 
 
 @pytest.mark.parametrize("name", ["movielens-100k", "tutorial"])

@@ -430,7 +430,8 @@ def _id(artifact: Any) -> int:
 
 def resolve_towers(store, models, blessings, wanted=DATA) -> int | None:
     """Id of the towers to begin with, None where there are none."""
-    resolved = LatestBlessedTowersStrategy(wanted["interactions"]).resolve_artifacts(
+    strategy = LatestBlessedTowersStrategy(json.dumps(wanted["interactions"]))
+    resolved = strategy.resolve_artifacts(
         store, {"model": models, "model_blessing": blessings}
     )
     assert set(resolved) == {"model", "model_blessing"}

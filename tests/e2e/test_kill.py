@@ -167,9 +167,9 @@ def test_the_next_run_completes_from_what_was_finished(recovered_run):
         "Trainer",
         "CandidateEmbedder",
         "ScannIndexer",
-        "IndexEvaluator",
         "LatestBlessedModel",
         "Evaluator",
+        "IndexEvaluator",
         "Pusher",
     ]
     assert len(states) == 19

@@ -90,8 +90,10 @@ def test_only_the_last_checkpoint_is_kept_and_only_if_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_a_training_that_had_ended_is_not_trained_further(tmp_path, stopped):
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_a_training_that_had_ended_is_not_trained_further(tmp_path, stopped, ema):
     options = {"epochs": 30, "learning_rate": 0.02, "checkpoints": str(tmp_path / "c")}
+    options["ema"] = ema
     if stopped:
         options["early_stopping_patience"] = 3
     first, history = train(tmp_path, contrary(5), **options)
@@ -100,6 +102,21 @@ def test_a_training_that_had_ended_is_not_trained_further(tmp_path, stopped):
     assert found == history
     for ours, theirs in zip(again.get_weights(), first.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_early_stopping_counts_on_where_it_was(tmp_path, ema):
+    options = {"early_stopping_patience": 4, "learning_rate": 0.02, "ema": ema}
+    whole, history = train(tmp_path, contrary(5), epochs=60, **options)
+    options["checkpoints"] = str(tmp_path / "c")
+    epochs = len(history["loss"])
+    assert 4 < epochs < 60
+    train(tmp_path, contrary(5), epochs=epochs - 2, **options)
+    again, found = train(tmp_path, contrary(5), epochs=60, **options)
+    assert len(found["loss"]) == epochs
+    np.testing.assert_allclose(found["loss"], history["loss"], rtol=1e-5)
+    for ours, theirs in zip(again.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_and_is_not_kept(tmp_path):

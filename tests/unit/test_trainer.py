@@ -359,11 +359,11 @@ def valid_accuracy(trained: TwoTowerModel, valid: Interactions) -> float:
     return float((top == valid.candidate[:, None]).any(axis=1).mean())
 
 
-def test_early_stopping_goes_back_to_the_best(tmp_path):
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_early_stopping_goes_back_to_the_best(tmp_path, ema):
     valid = contrary(seed=5)
-    trained, history = train(
-        tmp_path, valid, epochs=60, early_stopping_patience=3, learning_rate=0.02
-    )
+    options = {"early_stopping_patience": 3, "learning_rate": 0.02, "ema": ema}
+    trained, history = train(tmp_path, valid, epochs=60, **options)
     watched = history[VALID_ACCURACY]
     assert len(watched) == 1 + int(np.argmax(watched)) + 3 < 60
     assert watched[-1] < max(watched) - 0.05
