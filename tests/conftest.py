@@ -28,8 +28,8 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 # Small enough for seconds, large enough that the default recipe beats popularity.
 CUT = (
     "interactions.split={method: shuffle, seed: 1, counts: {train: 12000, eval: 3000}}",
-    "training.epochs=8",
-    "training.learning_rate=0.02",
+    "training.epochs=60",
+    "model.embedding_dim=64",
     "evaluation.latency_queries=50",
     # Nothing is proved by the speed of a machine that runs tests.
     "evaluation.gates.max_p99_ms=5000",

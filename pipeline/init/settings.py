@@ -15,8 +15,9 @@ _SESSION_S = 86_400
 _SHAPE_ROWS = 200_000
 _REPEATED = 0.05
 """Share of rows that repeat a pair from which that is more than a mishap."""
-_DENSE_ROWS = 500_000
-"""Rows of embedding tables from which Adam, which updates each of them, is slow."""
+_WIDTHS = ((200_000, 256), (2_000_000, 128))
+_NARROW = 64
+"""Width of embeddings by the most ids that have one, and of more than these."""
 _GATE_KS = (100, 50, 10, 5, 1)
 
 
@@ -127,31 +128,12 @@ def candidates(roles: Roles) -> int:
     return table.sample.total_rows
 
 
-def training(roles: Roles) -> dict[str, Setting]:
-    """Chooses how to train by the size of the log and of the embedding tables."""
-    rows = roles.log.sample.total_rows
-    about = f"for {rows:,} rows"
-    if rows < 30_000:
-        batch, epochs = 128, 20
-    elif rows < 1_000_000:
-        batch, epochs = 512, 16
-    elif rows < 5_000_000:
-        batch, epochs = 2048, 8
-    else:
-        batch, epochs = 8192, 4
-    tables = roles.log.columns[roles.query.column].distinct + candidates(roles)
-    optimizer = Setting("adam", f"about {tables:,} ids; adagrad for a million of them")
-    rate = Setting(0.005, "of adam; about 0.1 of adagrad")
-    if tables > _DENSE_ROWS:
-        reason = f"about {tables:,} ids, all of which adam would update at each step"
-        optimizer = Setting("adagrad", reason)
-        rate = Setting(0.1, "of adagrad; about 0.005 of adam")
-    return {
-        "optimizer": optimizer,
-        "learning_rate": rate,
-        "batch_size": Setting(batch, about),
-        "epochs": Setting(epochs, "passes over the training split"),
-    }
+def embedding_dim(roles: Roles) -> Setting:
+    """Chooses the width of embeddings by the number of ids that have one."""
+    ids = roles.log.columns[roles.query.column].distinct + candidates(roles)
+    width = next((width for most, width in _WIDTHS if ids <= most), _NARROW)
+    reason = f"width of both towers' embeddings, for about {ids:,} ids"
+    return Setting(width, reason)
 
 
 def gate_k(roles: Roles) -> Setting:

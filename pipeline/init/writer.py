@@ -316,11 +316,12 @@ def _candidates(plan: Plan, folder: str) -> Iterator[str]:
 
 def _rest(plan: Plan) -> Iterator[str]:
     yield line(0, "model")
-    yield line(1, "embedding_dim", 64, "width of both towers' embeddings")
+    width = settings.embedding_dim(plan.roles)
+    yield line(1, "embedding_dim", width.value, width.reason)
     yield ""
     yield line(0, "training")
-    for key, setting in settings.training(plan.roles).items():
-        yield line(1, key, setting.value, setting.reason)
+    yield line(1, "rows", "query", "each with all its interactions")
+    yield remark(1, "epochs and temperature follow from the size of the data")
     yield ""
     yield line(0, "index")
     yield line(1, "kind", "auto", "exact for a small catalogue, ScaNN for a large one")

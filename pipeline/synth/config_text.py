@@ -49,8 +49,18 @@ statistics:
 
 """
 
+_MODEL = """\
+model:
+  embedding_dim: 64
+  temperature: 0.3
+
+"""
+
 _ADAM = """\
 training:
+  rows: interaction               # a log of any size takes its time in proportion
+  uniform_negatives: 0
+  schedule: constant
   optimizer: adam
   learning_rate: 0.005
   batch_size: 512
@@ -60,6 +70,9 @@ _ADAGRAD = """\
 # Adam touches every row of every table in each step, {rows:,} of them here; Adagrad
 # only those of the batch. Twice the batch is twice the work for a row: its negatives.
 training:
+  rows: interaction
+  uniform_negatives: 0
+  schedule: constant
   optimizer: adagrad
   learning_rate: {rate}
   batch_size: {batch}
@@ -89,7 +102,7 @@ def config_text(size: Size, seed: int, form: str) -> str:
         held_out=held_out,
         rows=round(held_out * size.interactions),
         statistics=_SAMPLE if size.interactions >= _LONG_LOG else "",
-        training=_training(size),
+        training=_MODEL + _training(size),
     )
 
 
