@@ -30,7 +30,8 @@ from trainer.batches import Interactions  # noqa: E402
 from trainer.config import ModelConfig, TrainingConfig  # noqa: E402
 from trainer.feature_config import load_features  # noqa: E402
 from trainer.fit import fit  # noqa: E402
-from trainer.model import Catalogue, TwoTowerModel, temperature_of  # noqa: E402
+from trainer.model import Catalogue, TwoTowerModel  # noqa: E402
+from trainer.temperature import find_temperature  # noqa: E402
 
 CONFIG = "configs/movielens-100k.yaml"
 PROTOCOLS = {
@@ -267,24 +268,26 @@ def train(
     """Trains a recipe on ids alone; returns it and the seconds that it took."""
     tf.keras.utils.set_random_seed(training.seed)
     queries, candidates = shape
-    temperature = temperature_of(
-        model_config, candidates, len(query), len(np.unique(query))
-    )
     catalogue = Catalogue(
         "movie", load_features({"movie": "id"}), {},
         np.bincount(candidate, minlength=candidates),
     )  # fmt: skip
-    model = TwoTowerModel(
-        model_config.model_copy(update={"temperature": temperature}),
-        training,
-        load_features({"user": "id"}),
-        {"user": queries},
-        catalogue,
-        {"movie": candidates},
-        "user",
-    )
     data = Interactions({"user": tf.constant(query)}, candidate, query)
+
+    def make(temperature: float) -> TwoTowerModel:
+        tf.keras.utils.set_random_seed(training.seed)
+        return TwoTowerModel(
+            model_config.model_copy(update={"temperature": temperature}),
+            training,
+            load_features({"user": "id"}),
+            {"user": queries},
+            catalogue,
+            {"movie": candidates},
+            "user",
+        )
+
     started = time.perf_counter()
+    model = make(find_temperature(make, model_config, training, data))
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
         fit(model, training, data, None, folder)
     return model, time.perf_counter() - started

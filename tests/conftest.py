@@ -30,6 +30,7 @@ CUT = (
     "interactions.split={method: shuffle, seed: 1, counts: {train: 12000, eval: 3000}}",
     "training.epochs=60",
     "model.embedding_dim=64",
+    "model.temperature=0.4",
     "evaluation.latency_queries=50",
     # Nothing is proved by the speed of a machine that runs tests.
     "evaluation.gates.max_p99_ms=5000",

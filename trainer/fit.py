@@ -141,7 +141,7 @@ def fit(
     config: TrainingConfig,
     train: Interactions,
     valid: Interactions | None,
-    folder: str,
+    folder: str | None,
     checkpoints: str | None = None,
 ) -> dict[str, list[float]]:
     """Trains a model in place, from where a killed training has left it.
@@ -151,7 +151,7 @@ def fit(
       config: How to train it.
       train: The training split.
       valid: The split that early stopping watches, or None.
-      folder: Where TensorBoard logs go.
+      folder: Where TensorBoard logs go; None: nowhere.
       checkpoints: Where checkpoints of this very training are and go to; None: none.
 
     Returns:

@@ -336,27 +336,3 @@ def likeliest_query(
 
     start = np.zeros(dimensions)
     return scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x
-
-
-def temperature_of(
-    config: ModelConfig, candidates: int, interactions: int, queries: int
-) -> float:
-    """Returns the temperature of a config, or one that fits the shape of the data.
-
-    If each of the queries picks n of N candidates, two of them share about n² / N. The
-    more they share the softer is the softmax that generalises best. The formula is a
-    fit to the valid splits of four data sets that share 0.08 to 4 (docs/recipe.md), and
-    has no theory behind it.
-
-    Args:
-      config: The recipe.
-      candidates: N.
-      interactions: Of the training split.
-      queries: Of the training split; n is the mean of their interactions.
-    """
-    if config.temperature is not None:
-        return config.temperature
-    if not config.normalize:
-        return 1.0
-    shared = (interactions / max(queries, 1)) ** 2 / candidates
-    return min(max(0.187 * shared**0.2, 0.08), 0.3)

@@ -3,13 +3,11 @@
 """The run_fn: TFX's Trainer calls it with where data lie and where the model goes."""
 
 import contextlib
-import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -22,7 +20,8 @@ from trainer.export import Side, TwoTowers
 from trainer.feature_config import load_features
 from trainer.features import CANDIDATE_VOCABULARY
 from trainer.fit import fit
-from trainer.model import Catalogue, TwoTowerModel, temperature_of
+from trainer.model import TwoTowerModel
+from trainer.temperature import find_temperature
 from trainer.towers import OWN_HISTORY
 from trainer.warm_start import (
     CANDIDATE_TOWER,
@@ -33,8 +32,6 @@ from trainer.warm_start import (
 )
 
 CHECKPOINT_DIR = "checkpoint_dir"
-
-_log = logging.getLogger(__name__)
 
 
 class FnArgs(Protocol):
@@ -102,17 +99,24 @@ def run_fn(fn_args: FnArgs) -> None:
             candidate_graph, candidate_features, every, catalogue_id
         ),
     }
-    towers_config = _with_temperature(ModelConfig(**config["model"]), train, catalogue)
-    with strategy.scope():
-        model = TwoTowerModel(
-            towers_config,
+    query_sizes = data.vocabulary_sizes(query_graph, query_features, candidates)
+    query_id = config["query_id"] if config["query_id"] in query_features else None
+    recipe = ModelConfig(**config["model"])
+
+    def make(temperature: float) -> TwoTowerModel:
+        tf.keras.utils.set_random_seed(training.seed)
+        return TwoTowerModel(
+            recipe.model_copy(update={"temperature": temperature}),
             training,
             query_features,
-            data.vocabulary_sizes(query_graph, query_features, candidates),
+            query_sizes,
             catalogue,
             {**sizes, catalogue_id: candidates.size},
-            config["query_id"] if config["query_id"] in query_features else None,
+            query_id,
         )
+
+    with strategy.scope():
+        model = make(find_temperature(make, recipe, training, train))
         if model.history_name == OWN_HISTORY:
             vocabularies[QUERY_TOWER][OWN_HISTORY] = every
         if fn_args.base_model:
@@ -135,16 +139,6 @@ def run_fn(fn_args: FnArgs) -> None:
         save_vocabularies(path, vocabularies)
     if is_chief(strategy):
         _delete_checkpoints(fn_args)
-
-
-def _with_temperature(
-    config: ModelConfig, train: Interactions, catalogue: Catalogue
-) -> ModelConfig:
-    """Returns a config whose temperature is a number."""
-    queries = len(np.unique(train.key))
-    temperature = temperature_of(config, len(catalogue), len(train), queries)
-    _log.info("temperature %.3f", temperature)
-    return config.model_copy(update={"temperature": temperature})
 
 
 def _checkpoints(fn_args: FnArgs) -> str | None:

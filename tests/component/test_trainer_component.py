@@ -365,7 +365,7 @@ def train(
             "candidate_files": [transformed.candidates["train"]],
             "candidate_transform_graph": transformed.candidates["graph"],
             "valid_files": [transformed.interactions["valid"]] if valid else [],
-            "model": model or {"embedding_dim": 4},
+            "model": {"embedding_dim": 4, "temperature": 0.3, **(model or {})},
             "training": options,
             "checkpoint_dir": str(checkpoint_dir) if checkpoint_dir else None,
         },

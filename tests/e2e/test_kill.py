@@ -33,6 +33,7 @@ interactions:
 candidates:
   source: {{tfds: movielens/100k-movies}}
   candidate_id: movie_id
+model: {{temperature: 0.3, embedding_dim: 64}}
 training: {{epochs: 60, early_stopping_patience: 1, learning_rate: 0.05}}
 index: {{kind: auto, k: 20}}
 evaluation:

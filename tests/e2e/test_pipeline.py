@@ -173,8 +173,8 @@ def test_the_pushed_version_is_the_models_and_tells_what_was_measured(home, firs
     summary = first_run.summary
     for name in ("recall", "latency_ms", "top_k_accuracy"):
         assert manifest["measured"][name] == summary[name]
-    assert manifest["config"]["training"]["epochs"] == 8
-    assert manifest["config"]["training"]["learning_rate"] == 0.02
+    assert manifest["config"]["training"]["epochs"] == 60
+    assert manifest["config"]["model"]["embedding_dim"] == 64
     assert manifest["config"]["interactions"]["split"]["counts"]["train"] == 12000
     assert manifest["candidates"] == 1682
     assert manifest["index"]["kind"] == "scann"

@@ -26,7 +26,7 @@ from trainer.batches import LOG_SAMPLED, QUERY, TARGETS, WEIGHTS, Interactions
 from trainer.distribution import Share
 from trainer.feature_config import load_features
 from trainer.fit import VALID_ACCURACY, fit
-from trainer.model import Catalogue, TwoTowerModel, temperature_of
+from trainer.model import Catalogue, TwoTowerModel
 from trainer.rows import group, questions, row_batches, unless_told
 from trainer.task import SharedSoftmax
 from trainer.towers import OWN_HISTORY
@@ -472,22 +472,6 @@ def test_without_an_id_or_a_history_nothing_is_pooled():
     )  # fmt: skip
     assert made.history_name is None
     assert set(features) == set(made.query_tower.encoders)
-
-
-@pytest.mark.parametrize(
-    "candidates, count, queries, expected",
-    [(1682, 80_000, 943, 0.25), (1000, 60, 2, 0.183), (10**6, 10**7, 10**6, 0.08),
-     (50, 2000, 50, 0.3)],
-)  # fmt: skip
-def test_the_temperature_follows_what_two_queries_share(
-    candidates, count, queries, expected
-):
-    auto = towers(temperature=None)
-    found = temperature_of(auto, candidates, count, queries)
-    assert found == pytest.approx(expected, abs=1e-3)
-    assert temperature_of(towers(), candidates, count, queries) == 0.3
-    plain = towers(temperature=None, normalize=False)
-    assert temperature_of(plain, candidates, count, queries) == 1
 
 
 @pytest.mark.parametrize(
