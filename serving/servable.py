@@ -38,8 +38,6 @@ EMBEDDING = "embedding"
 QUERY_SEGMENT = "query_segment"
 WARM, COLD = "warm", "cold"
 
-NO_EXCLUSION = tf.constant([], tf.string, shape=(1, 0))
-
 
 class Catalogue(tf.Module):
     """Candidate ids and titles by row, and the row of an id."""
@@ -263,10 +261,10 @@ def _trace(servable: Servable) -> dict[str, Callable]:
     def examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         features = parse_examples(serialized, query_specs)
         return servable._answer(
-            servable.index, towers.embed_query(features), default_k, NO_EXCLUSION
+            servable.index, towers.embed_query(features), default_k, no_exclusion
         )
 
-    default_k = tf.constant(servable.default_k, tf.int32)
+    default_k, no_exclusion = _defaults(servable)
     serialized = tf.TensorSpec([None], tf.string, "examples")
     return {
         "serving_default": _searching(servable, servable.index),
@@ -280,9 +278,17 @@ def _trace(servable: Servable) -> dict[str, Callable]:
     }
 
 
+def _defaults(servable: Servable) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns k, int32 [], and exclude, string [1, 0], of a request without them."""
+    return (
+        tf.constant(servable.default_k, tf.int32),
+        tf.constant([], tf.string, shape=(1, 0)),
+    )
+
+
 def _searching(servable: Servable, index: Index) -> Callable:
     """Makes a signature of query features, k and exclude over one index."""
-    default_k = tf.constant(servable.default_k, tf.int32)
+    default_k, no_exclusion = _defaults(servable)
 
     # Tensors as defaults are written into the SavedModel: k and exclude are optional
     # to TensorFlow Serving and to whoever calls the restored function by name.
@@ -296,7 +302,7 @@ def _searching(servable: Servable, index: Index) -> Callable:
     def search(
         features: dict[str, tf.Tensor],
         k: tf.Tensor = default_k,
-        exclude: tf.Tensor = NO_EXCLUSION,
+        exclude: tf.Tensor = no_exclusion,
     ) -> dict[str, tf.Tensor]:
         queries = servable.towers.embed_query(features)
         return servable._answer(index, queries, k, exclude)

@@ -42,7 +42,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
       name: none, mirrored or multi_worker.
 
     Raises:
-      UserError: multi_worker, and TF_CONFIG, which TensorFlow reads, names no workers.
+      UserError: multi_worker, and TF_CONFIG, which TensorFlow reads, names no workers,
+        or TensorFlow has begun with something else.
     """
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
@@ -54,7 +55,14 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
                 "workers and which of them this is; set it where the Trainer runs, or "
                 "choose mirrored or none"
             )
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        except RuntimeError as error:  # its own is about collective ops
+            raise UserError(
+                "training.distribution: multi_worker needs a process of its own for "
+                "Trainer, as on Kubeflow or Vertex, and TensorFlow is at work in this "
+                "one already; choose mirrored or none here"
+            ) from error
     return tf.distribute.get_strategy()
 
 

@@ -3,10 +3,14 @@
 """The Trainer's way through real transform graphs, from tf.Examples to embeddings."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
+import socket
+import subprocess
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +28,7 @@ from serving.build import build_servable
 from serving.errors import UserError
 from serving.index_config import IndexConfig
 from serving.model import Recommender
+from serving.process import child_environment
 from serving.towers import Towers
 from tests.component.transforming import transform, write_examples
 from trainer import data
@@ -613,6 +618,49 @@ def graph_of(source: dict[str, str]) -> standard_artifacts.TransformGraph:
     artifact = standard_artifacts.TransformGraph()
     artifact.uri = source["graph"]
     return artifact
+
+
+# Distribution
+
+WORKER = """
+import json, pathlib, sys
+from tests.component.test_trainer_component import Transformed, train
+sides, folder = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
+train(Transformed(**sides), folder, epochs=3, distribution="multi_worker")
+"""
+
+
+def test_two_workers_train_what_one_trains(transformed, tmp_path):
+    with contextlib.ExitStack() as sockets:
+        ports = [sockets.enter_context(socket.socket()) for _ in range(2)]
+        for port in ports:
+            port.bind(("127.0.0.1", 0))
+        names = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
+    workers = []
+    for index in range(2):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": names}, "task": task})
+        sides = json.dumps(dataclasses.asdict(transformed))
+        arguments = [sys.executable, "-c", WORKER, sides, str(tmp_path / str(index))]
+        environment = {**child_environment(), "TF_CONFIG": config}
+        workers.append(
+            subprocess.Popen(
+                arguments, env=environment, stderr=subprocess.PIPE, text=True
+            )
+        )
+    alone = train(transformed, tmp_path / "alone", epochs=3)
+    try:
+        for worker in workers:
+            _, said = worker.communicate(timeout=300)
+            assert worker.returncode == 0, said
+    finally:
+        for worker in workers:
+            worker.kill()
+    together = scores(str(tmp_path / "0" / "Format-Serving"))
+    np.testing.assert_allclose(together, scores(alone), rtol=1e-3, atol=1e-5)
+    expected = logged_losses(tmp_path / "alone" / "run")
+    assert logged_losses(tmp_path / "0" / "run") == pytest.approx(expected, rel=1e-5)
+    assert not (tmp_path / "1").exists(), "the first worker's files are kept"
 
 
 def test_early_stopping_watches_the_valid_split(transformed, tmp_path):

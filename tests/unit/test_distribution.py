@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving.errors import UserError
 from serving.process import child_environment
@@ -146,4 +147,18 @@ def test_workers_must_be_named(monkeypatch):
         "training.distribution: multi_worker needs TF_CONFIG to name the workers and "
         "which of them this is; set it where the Trainer runs, or choose mirrored or "
         "none"
+    )
+
+
+def test_workers_need_a_process_that_has_done_nothing_else(monkeypatch):
+    cluster = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}}
+    task = {"task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**cluster, **task}))
+    tf.constant(1)
+    with pytest.raises(UserError) as caught:
+        make_strategy("multi_worker")
+    assert str(caught.value) == (
+        "training.distribution: multi_worker needs a process of its own for Trainer, "
+        "as on Kubeflow or Vertex, and TensorFlow is at work in this one already; "
+        "choose mirrored or none here"
     )
