@@ -92,18 +92,13 @@ def warm_start(model: Any, vocabularies: Vocabularies, path: str) -> None:
             feature = _feature_at(place)
             file = vocabularies[tower].get(feature)
             saved = _vocabulary(path, tower, feature)
-            is_table = new.shape.rank == 2
-            if (
-                file
-                and is_table
-                and tf.io.gfile.exists(saved)
-                and new.shape[1] == old.shape[1]
-            ):
+            if file is None or new.shape.rank != 2:
+                if new.shape == old.shape:
+                    new.assign(old)
+                    taken += 1
+            elif tf.io.gfile.exists(saved) and new.shape[1] == old.shape[1]:
                 found = _take_rows(new, old, _lines(file), _lines(saved))
                 rows, known = rows + new.shape[0], known + found
-            elif not (file and is_table) and new.shape == old.shape:
-                new.assign(old)
-                taken += 1
     _log.info(
         "warm start: %s of %s rows of tables, and %d other weights, from %s",
         f"{known:,}", f"{rows:,}", taken, path,
@@ -114,7 +109,7 @@ def _feature_at(place: tuple[str, ...]) -> str:
     """Returns the feature whose weights stand at a place in a tower; "": of none."""
     if place[0] == "own_history":
         return OWN_HISTORY
-    return "" if place[0] == "hidden" else place[1]
+    return place[1] if place[0] in ("encoders", "biases") else ""
 
 
 def _take_rows(
