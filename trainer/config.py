@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-CATALOGUE_SOFTMAX = 20_000
+CATALOGUE_SOFTMAX = 10_000
 """Candidates up to which `softmax: auto` takes all of them in each step."""
 
 _OF_ROWS = {
@@ -111,7 +111,7 @@ class TrainingConfig(BaseModel):
     that are queries only."""
     softmax: Literal["auto", "catalogue", "sampled"] = "auto"
     """The candidates among which a row's own has to win: all, or those of the batch and
-    `uniform_negatives`; auto: all up to 20,000. Rows that are interactions: sampled."""
+    `uniform_negatives`; auto: all up to 10,000. Rows that are interactions: sampled."""
     uniform_negatives: NonNegativeInt = 512
     """Candidates drawn from the whole catalogue in each step, negatives for all its
     rows (mixed negatives), where the softmax is sampled."""
