@@ -86,7 +86,8 @@ class TrainingConfig(BaseModel):
     """Share of all steps in which the learning rate rises from 0."""
     gradient_clip_norm: PositiveFloat | None = None
     """Longest gradient of all weights together, longer ones are scaled down to it;
-    null: as they come. The loss is a sum over the batch, and so is the gradient."""
+    null: as they come. The loss is a sum over the batch, and so is the gradient; a row
+    of a table counts as often as it was looked up."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0
     """Momentum of an exponential moving average of the weights, which is what is
     validated and exported, e.g. 0.999 for about the last 1,000 steps; 0: the weights

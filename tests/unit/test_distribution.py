@@ -58,7 +58,12 @@ OPTIONS = {
 
 KINDS = {
     "interactions": OPTIONS,
-    "streaming": {**OPTIONS, "logq": "streaming", "queued_negatives": 50},
+    # Its clipping goes by the rows of a table as often as they are looked up, and each
+    # device looks up the queue.
+    "streaming": {
+        **OPTIONS, "logq": "streaming", "queued_negatives": 50,
+        "gradient_clip_norm": None,
+    },
     # 30 queries: batches of 7 are cut unevenly, and the last has two rows.
     "queries": {**OPTIONS, "rows": "query", "batch_size": 7},
     "sampled": {
