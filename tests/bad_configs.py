@@ -1024,6 +1024,27 @@ CASES = [
         "name: shop\ntraining: {optimizer: adamw}",
     ),
     bad(
+        "hard negatives where rows are queries",
+        "shop.yaml, line 2: training.hard_negatives: 50 is for rows: interaction, and "
+        "this is rows: query",
+        "name: shop",
+        "name: shop\ntraining: {hard_negatives: 50}",
+    ),
+    bad(
+        "streaming frequencies where rows are queries",
+        "shop.yaml, line 2: training.logq: streaming is for rows: interaction, and "
+        "this is rows: query",
+        "name: shop",
+        "name: shop\ntraining: {logq: streaming}",
+    ),
+    bad(
+        "softmax over the catalogue where rows are interactions",
+        "shop.yaml, line 2: training.softmax: catalogue is for rows: query, and this "
+        "is rows: interaction",
+        "name: shop",
+        "name: shop\ntraining: {rows: interaction, softmax: catalogue}",
+    ),
+    bad(
         "schedule that is none",
         "shop.yaml, line 2: training.schedule: input should be 'constant' or "
         "'cosine', got 'linear'",

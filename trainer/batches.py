@@ -113,7 +113,7 @@ def finished(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
     """Takes our parts of each batch, and makes them ahead of their use.
 
     Args:
-      batches: Batches without end: `query` and others as `ROWWISE` has them.
+      batches: Batches without end: a value for each row, but for `SHARED`.
       share: The parts that are wanted.
     """
     if share.parts > 1:

@@ -11,7 +11,9 @@ import hashlib
 import io
 import json
 import math
+import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,29 @@ def digest(inputs: Any) -> str:
     """
     content = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def kept_figure(file: str | None, find: Callable[[], float], is_kept: bool) -> float:
+    """Returns a figure that was found before, by the file that keeps it, or finds it.
+
+    A search by training ends a little elsewhere each time, and weights that were
+    trained with one figure must not go on with another.
+
+    Args:
+      file: Where it is kept; None: nowhere.
+      find: Finds it.
+      is_kept: Whether this process is the one to write it.
+    """
+    if file and tf.io.gfile.exists(file):
+        with tf.io.gfile.GFile(file) as content:
+            return float(content.read())
+    found = find()
+    if file and is_kept:
+        tf.io.gfile.makedirs(os.path.dirname(file))
+        with tf.io.gfile.GFile(f"{file}.unfinished", "w") as content:
+            content.write(repr(found))
+        tf.io.gfile.rename(f"{file}.unfinished", file, overwrite=True)
+    return found
 
 
 class Stopping(tf.keras.callbacks.EarlyStopping):

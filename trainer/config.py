@@ -20,7 +20,7 @@ CATALOGUE_SOFTMAX = 10_000
 _OF_ROWS = {
     "query": ("history_share", "id_dropout", "cold_share", "query_weight", "softmax"),
     "interaction": (
-        "queued_negatives", "hard_negatives", "logq", "remove_accidental_hits"
+        "queued_negatives", "hard_negatives", "remove_accidental_hits"
     ),
 }  # fmt: skip
 """Options that only rows of one kind have."""
@@ -50,8 +50,8 @@ class ModelConfig(BaseModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of what goes into each hidden layer that training sets to 0."""
     embedding_regularization: Annotated[float, Field(ge=0)] = 0
-    """Times the sum of squares of all embeddings that a step looks up, added to the
-    loss of the batch, which is a sum over its rows too."""
+    """Times the sum of squares of all embedding tables, added to the loss of the batch,
+    which is a sum over its rows. It touches every row of a table in each step."""
 
 
 class TrainingConfig(BaseModel):
@@ -177,16 +177,19 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _options_have_their_rows(self) -> "TrainingConfig":
-        for name in _OF_ROWS["query" if self.rows == "interaction" else "interaction"]:
-            default = type(self).model_fields[name].default
-            if getattr(self, name) != default and not (
-                name == "logq" and self.logq == "none"
-            ):
-                other = "query" if self.rows == "interaction" else "interaction"
-                raise ValueError(
-                    f"{name}: {getattr(self, name)} is for rows: {other}; this is "
-                    f"rows: {self.rows}"
-                )
+        other = "query" if self.rows == "interaction" else "interaction"
+        wrong = [
+            name
+            for name in _OF_ROWS[other]
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if other == "interaction" and self.logq == "streaming":
+            wrong.append("logq")
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]}: {getattr(self, wrong[0])} is for rows: {other}, and this "
+                f"is rows: {self.rows}"
+            )
         return self
 
     @model_validator(mode="after")

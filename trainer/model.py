@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The TFRS model: two towers joined by a Retrieval task."""
+"""The TFRS model: two towers and the task that they are trained for."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -33,7 +33,8 @@ from trainer.train_step import SummedLossModel
 _EMBED_BATCH = 65_536
 _FOLD_BATCH = 8192
 _DECAY = 1e-7
-PRECISIONS = {
+"""Of the stranger's embedding: next to nothing, but for what the data leave open."""
+_PRECISIONS = {
     "none": "float32",
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
@@ -96,7 +97,7 @@ class TwoTowerModel(SummedLossModel):
         """Builds the towers.
 
         Args:
-          config: The recipe, its temperature a number (`temperature_of`).
+          config: The recipe, its temperature a number (`find_temperature`).
           training: How the towers will be fitted.
           query_features: What the query tower reads.
           query_sizes: Of its vocabularies, by feature.
@@ -105,7 +106,7 @@ class TwoTowerModel(SummedLossModel):
           query_id: The feature that is the query's own id; None: there is none.
         """
         super().__init__()
-        precision = PRECISIONS[training.mixed_precision]
+        precision = _PRECISIONS[training.mixed_precision]
         self.candidate_tower = CandidateTower(
             catalogue.features, candidate_sizes, config, "candidate_tower", precision
         )
@@ -149,11 +150,13 @@ class TwoTowerModel(SummedLossModel):
         return self._catalogue().seen
 
     def build_towers(self, queries: Values) -> None:
-        """Makes all weights.
+        """Makes all weights, once.
 
         Args:
           queries: Preprocessed features of some queries, by name.
         """
+        if self.candidate_tower.built:
+            return  # what a warm start has brought is not forgotten
         some = {name: values[:1] for name, values in queries.items()}
         if self.history_name == OWN_HISTORY:
             some[OWN_HISTORY] = tf.ragged.constant([[0]], tf.int64)

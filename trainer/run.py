@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 
 from trainer import data
 from trainer.batches import Interactions
-from trainer.checkpoints import digest
+from trainer.checkpoints import digest, kept_figure
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.distribution import is_chief, make_strategy
 from trainer.export import Side, TwoTowers
@@ -116,13 +116,20 @@ def run_fn(fn_args: FnArgs) -> None:
         )
 
     with strategy.scope():
-        model = make(find_temperature(make, recipe, training, train))
+        folder = _checkpoints(fn_args)
+        model = make(
+            kept_figure(
+                folder and os.path.join(folder, "temperature"),
+                lambda: find_temperature(make, recipe, training, train),
+                is_chief(strategy),
+            )
+        )
         if model.history_name == OWN_HISTORY:
             vocabularies[QUERY_TOWER][OWN_HISTORY] = every
         if fn_args.base_model:
             model.build_towers(train.query)
             warm_start(model, vocabularies, fn_args.base_model)
-        fit(model, training, train, valid, fn_args.model_run_dir, _checkpoints(fn_args))
+        fit(model, training, train, valid, fn_args.model_run_dir, folder)
     towers = TwoTowers(
         Side(
             model.query_tower,

@@ -46,15 +46,18 @@ def find_temperature(
 ) -> float:
     """Returns the temperature of a config, or the best one if it names none.
 
-    Goes up or down by halves while NDCG@100 on what is held out, known
-    candidates left out, gets better, and then to the top of the parabola through the
-    best and its neighbours.
+    Goes up or down by a half while NDCG@100 on what is held out, known candidates left
+    out, gets better, and then to the top of the parabola through the best and its
+    neighbours.
 
     Args:
       make: Makes a model of a temperature.
       config: The recipe.
       training: How to train; here for half as many epochs.
       train: The training split.
+
+    Raises:
+      UserError: The loss of a short training is not a number.
     """
     if config.temperature is not None:
         return config.temperature
@@ -113,12 +116,12 @@ def _parts(train: Interactions, seed: int) -> tuple[Interactions, Interactions]:
     used = chosen[query]
     asked = np.unique(query[used & held_out])[:_ASKED]
     return (
-        _rows(train, used & ~held_out),
-        _rows(train, used & held_out & np.isin(query, asked)),
+        _subset(train, used & ~held_out),
+        _subset(train, used & held_out & np.isin(query, asked)),
     )
 
 
-def _rows(train: Interactions, which: np.ndarray) -> Interactions:
+def _subset(train: Interactions, which: np.ndarray) -> Interactions:
     at = np.flatnonzero(which)
     return Interactions(
         gather(dict(train.query), at),
@@ -134,7 +137,7 @@ def _score(
     known: Interactions,
     asked: Interactions,
 ) -> float:
-    """Trains a model and returns its NDCG@100, 0 if it has failed."""
+    """Trains a model on what is known and returns its NDCG@100 on what is asked."""
     rows = group(known, model.history_name)
     half = -(-training.epochs_of(len(rows)) // 2)
     short = training.model_copy(

@@ -123,14 +123,13 @@ class Tower(tf.keras.layers.Layer):
             lambda: tf.keras.layers.Dense(config.embedding_dim, use_bias=False),
             candidates,
         )
-        widths = [*config.hidden_layers, config.embedding_dim]
         self.hidden: list[tf.keras.layers.Layer] = []
-        for width in widths if config.hidden_layers else []:
+        last = [(config.embedding_dim, None)] if config.hidden_layers else []
+        for width, activation in [*((w, "relu") for w in config.hidden_layers), *last]:
             if config.dropout:
                 self.hidden.append(tf.keras.layers.Dropout(config.dropout))
-            last = len(self.hidden) // (1 + (config.dropout > 0)) == len(widths) - 1
             self.hidden.append(
-                tf.keras.layers.Dense(width, None if last else "relu", dtype=precision)
+                tf.keras.layers.Dense(width, activation, dtype=precision)
             )
 
     def _lookup(self, size: int) -> Lookup:
@@ -151,9 +150,12 @@ class Tower(tf.keras.layers.Layer):
         """Returns what embeds a value."""
         return self.encoders[name]
 
-    def embed(self, values: Values, training: bool = False) -> tf.Tensor:
-        """Embeds preprocessed features as float32 [batch, embedding_dim]."""
-        total = tf.add_n([self.encoder(name)(value) for name, value in values.items()])
+    def add_up(self, values: Values) -> tf.Tensor:
+        """Returns the sum of encoded features, float32 [batch, embedding_dim]."""
+        return tf.add_n([self.encoder(name)(value) for name, value in values.items()])
+
+    def embed(self, total: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Embeds sums of encoded features as float32 [batch, embedding_dim]."""
         for layer in self.hidden:
             total = layer(total, training=training)
         total = tf.cast(total, tf.float32)  # for lengths, scores and the export
@@ -225,9 +227,9 @@ class QueryTower(Tower):
         The extra column is the temperature T: the dot product is then q.v + T b, and
         divided by T in the loss it is q.v / T + b, b the candidate's bias.
         """
-        embedded = self.embed(values, training)
-        is_known = tf.reduce_any(embedded != 0, axis=1, keepdims=True)
-        embedded = tf.where(is_known, embedded, self.stranger)
+        total = self.add_up(values)
+        is_known = tf.reduce_any(total != 0, axis=1, keepdims=True)
+        embedded = tf.where(is_known, self.embed(total, training), self.stranger)
         if not self._config.candidate_bias:
             return embedded
         temperature = tf.fill([tf.shape(embedded)[0], 1], self._config.temperature)
@@ -294,7 +296,7 @@ class CandidateTower(Tower):
 
     def call(self, values: Values, training: bool = False) -> tf.Tensor:
         """Embeds preprocessed features as float32 [batch, dimensions]."""
-        embedded = self.embed(values, training)
+        embedded = self.embed(self.add_up(values), training)
         if not self._config.candidate_bias:
             return embedded
         bias = tf.add_n([self.biases[name](value) for name, value in values.items()])

@@ -3,14 +3,10 @@
 """The Trainer's way through real transform graphs, from tf.Examples to embeddings."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
-import socket
-import subprocess
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,9 +24,9 @@ from serving.build import build_servable
 from serving.errors import UserError
 from serving.index_config import IndexConfig
 from serving.model import Recommender
-from serving.process import child_environment
 from serving.towers import Towers
 from tests.component.transforming import transform, write_examples
+from tests.workers import finish, start, tf_configs
 from trainer import data
 from trainer.batches import Interactions
 from trainer.config import ModelConfig, TrainingConfig
@@ -493,6 +489,22 @@ def test_a_warm_start_of_rows_that_are_queries(transformed, tmp_path):
         assert set(found // 4) == {user % 2}, USERS[user]
 
 
+def test_a_warm_start_keeps_what_is_not_seen_any_more(trained, transformed, tmp_path):
+    """A movie that nobody chose lately is still known from the earlier model."""
+    gone = MOVIES[0]
+    rows = [(user, movie) for user, movie in TRAIN if movie != gone]
+    later = run_transform(tmp_path / "later", "[1]", rows)
+    still = {"epochs": 1, "learning_rate": 1e-12}
+    warm = Towers(train(later, tmp_path / "warm", base_model=trained[1], **still))
+    cold, base = Towers(train(later, tmp_path / "cold", **still)), Towers(trained[1])
+
+    def embedded(towers: Towers) -> np.ndarray:
+        return towers.embed_candidate({"movie_id": tf.constant([gone])}).numpy()[0]
+
+    np.testing.assert_allclose(embedded(warm), embedded(base), atol=1e-6)
+    assert (embedded(cold)[:-1] == 0).all()
+
+
 def test_a_warm_start_from_wider_towers_begins_afresh(trained, transformed, tmp_path):
     wider = {"embedding_dim": 8}
     path = train(transformed, tmp_path, base_model=trained[1], epochs=1, model=wider)
@@ -631,31 +643,13 @@ train(Transformed(**sides), folder, epochs=3, distribution="multi_worker")
 
 
 def test_two_workers_train_what_one_trains(transformed, tmp_path):
-    with contextlib.ExitStack() as sockets:
-        ports = [sockets.enter_context(socket.socket()) for _ in range(2)]
-        for port in ports:
-            port.bind(("127.0.0.1", 0))
-        names = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
-    workers = []
-    for index in range(2):
-        task = {"type": "worker", "index": index}
-        config = json.dumps({"cluster": {"worker": names}, "task": task})
-        sides = json.dumps(dataclasses.asdict(transformed))
-        arguments = [sys.executable, "-c", WORKER, sides, str(tmp_path / str(index))]
-        environment = {**child_environment(), "TF_CONFIG": config}
-        workers.append(
-            subprocess.Popen(
-                arguments, env=environment, stderr=subprocess.PIPE, text=True
-            )
-        )
+    sides = json.dumps(dataclasses.asdict(transformed))
+    workers = [
+        start(WORKER, sides, str(tmp_path / str(index)), TF_CONFIG=config)
+        for index, config in enumerate(tf_configs(2))
+    ]
     alone = train(transformed, tmp_path / "alone", epochs=3)
-    try:
-        for worker in workers:
-            _, said = worker.communicate(timeout=300)
-            assert worker.returncode == 0, said
-    finally:
-        for worker in workers:
-            worker.kill()
+    finish(*workers)
     together = scores(str(tmp_path / "0" / "Format-Serving"))
     np.testing.assert_allclose(together, scores(alone), rtol=1e-3, atol=1e-5)
     expected = logged_losses(tmp_path / "alone" / "run")

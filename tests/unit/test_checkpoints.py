@@ -16,7 +16,7 @@ import tensorflow as tf
 from serving.errors import UserError
 from serving.process import child_environment
 from tests.unit.training import contrary, train
-from trainer.checkpoints import digest
+from trainer.checkpoints import digest, kept_figure
 from trainer.fit import VALID_ACCURACY
 
 PROGRAM = """
@@ -133,3 +133,13 @@ def test_other_inputs_have_other_checkpoints():
     assert digest([config, "a"]) == digest([same, "a"])
     assert digest([config, "a"]) != digest([config, "b"])
     assert digest([config, "a"]) != digest([other, "a"])
+
+
+def test_a_figure_is_found_once(tmp_path):
+    found = iter([0.1 + 0.2, 7.0, 8.0, 9.0])
+    file = str(tmp_path / "new" / "temperature")
+    assert kept_figure(file, lambda: next(found), is_kept=False) == 0.1 + 0.2
+    assert kept_figure(file, lambda: next(found), is_kept=True) == 7.0
+    assert kept_figure(file, lambda: next(found), is_kept=True) == 7.0
+    assert kept_figure(None, lambda: next(found), is_kept=True) == 8.0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["temperature"]

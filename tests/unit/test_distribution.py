@@ -4,17 +4,15 @@
 
 import json
 import pathlib
-import socket
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from serving.errors import UserError
-from serving.process import child_environment
 from tests.unit.training import interactions, train
+from tests.workers import finish, start, tf_configs
 from trainer.distribution import is_chief, make_strategy
 
 PROGRAM = """
@@ -34,6 +32,7 @@ else:
     strategy = make_strategy(kind)
 assert strategy.num_replicas_in_sync == 2
 from tests.unit.training import interactions, train
+from tests.workers import finish, start, tf_configs
 name = "chief" if is_chief(strategy) else "other"
 with strategy.scope():
     trained, history = train(
@@ -73,24 +72,10 @@ KINDS = {
 }  # fmt: skip
 
 
-def start(
+def start_kind(
     kind: str, folder: pathlib.Path, options: dict, **variables: str
 ) -> subprocess.Popen:
-    arguments = [sys.executable, "-c", PROGRAM, kind, str(folder), json.dumps(options)]
-    environment = {**child_environment(), **variables}
-    return subprocess.Popen(
-        arguments, env=environment, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(*processes: subprocess.Popen) -> None:
-    try:
-        for process in processes:
-            _, said = process.communicate(timeout=180)
-            assert process.returncode == 0, said
-    finally:
-        for process in processes:
-            process.kill()
+    return start(PROGRAM, kind, str(folder), json.dumps(options), **variables)
 
 
 def assert_same(path: pathlib.Path, options: dict) -> None:
@@ -99,7 +84,7 @@ def assert_same(path: pathlib.Path, options: dict) -> None:
     weights = trained.get_weights()
     result = np.load(path)
     found = json.loads(result["history"].item())
-    np.testing.assert_allclose(found["loss"], history["loss"], rtol=5e-5)
+    np.testing.assert_allclose(found["loss"], history["loss"], rtol=1e-5)
     assert len(weights) + 1 == len(result.files)
     for at, expected in enumerate(weights):
         np.testing.assert_allclose(result[f"arr_{at}"], expected, rtol=1e-3, atol=1e-5)
@@ -107,29 +92,17 @@ def assert_same(path: pathlib.Path, options: dict) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_devices_train_what_one_trains(tmp_path, kind):
-    finish(start("mirrored", tmp_path, KINDS[kind]))
+    finish(start_kind("mirrored", tmp_path, KINDS[kind]))
     assert_same(tmp_path / "chief.npz", KINDS[kind])
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def test_two_processes_train_what_one_trains(tmp_path):
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    tasks = [
-        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        for index in range(2)
-    ]
     options = KINDS["sampled"]
     finish(
-        *(start("multi_worker", tmp_path, options, TF_CONFIG=task) for task in tasks)
+        *(
+            start_kind("multi_worker", tmp_path, options, TF_CONFIG=task)
+            for task in tf_configs(2)
+        )
     )
     assert_same(tmp_path / "chief.npz", options)
     assert_same(tmp_path / "other.npz", options)
@@ -156,9 +129,7 @@ def test_workers_must_be_named(monkeypatch):
 
 
 def test_workers_need_a_process_that_has_done_nothing_else(monkeypatch):
-    cluster = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}}
-    task = {"task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps({**cluster, **task}))
+    monkeypatch.setenv("TF_CONFIG", tf_configs(2)[0])
     tf.constant(1)
     with pytest.raises(UserError) as caught:
         make_strategy("multi_worker")

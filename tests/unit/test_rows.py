@@ -343,6 +343,18 @@ def test_whoever_was_never_seen_gets_what_is_chosen_most(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(known[:, :-1], axis=1), 1, rtol=1e-5)
 
 
+def test_a_stranger_is_told_by_what_goes_into_the_layers():
+    """Layers make something of nothing, by their biases."""
+    made = model(towers(hidden_layers=[5]), DATA, training(rows="query"))
+    made.build_towers(DATA.query)
+    for layer in made.query_tower.hidden:
+        layer.bias.assign(tf.ones_like(layer.bias))
+    made.query_tower.stranger.assign(np.arange(8.0))
+    embedded = made.query_tower(users([-1, 2])).numpy()[:, :8]
+    assert embedded[0].tolist() == list(range(8))
+    assert np.linalg.norm(embedded[1]) == pytest.approx(1, rel=1e-5)
+
+
 def cold_batches(take: int, **options):
     """Batches of queries that have a feature beside their id."""
     country = tf.constant(DATA.key % 3)
