@@ -118,8 +118,12 @@ def finished(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
     """
     if share.parts > 1:
         batches = batches.flat_map(lambda batch: _parts(batch, share))
+    options = tf.data.Options()
+    # What tunes buffers as it goes holds up the end of a training for some 4 s.
+    options.autotune.enabled = False
     return (
         batches.prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
         # Else replicas would ask each other in every step whether there is more.
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     )

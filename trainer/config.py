@@ -40,8 +40,8 @@ class ModelConfig(BaseModel):
     """Scale both embeddings to length 1, so that the score is a cosine."""
     temperature: PositiveFloat | None = None
     """Scores are divided by this before the softmax; 1 leaves them as they are; null:
-    the best of 0.05 to 0.6 on a tenth of the training split, by short trainings; 0.3
-    where rows are interactions, 1 without `normalize`."""
+    the best of 0.05 to 0.6 on a tenth of the training split, by trainings without it;
+    0.3 where rows are interactions, 1 without `normalize`."""
     candidate_bias: bool = True
     """Learn a bias a candidate, carried as one more dimension of the embeddings."""
     initializer: Literal["normal", "uniform"] = "normal"

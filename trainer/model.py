@@ -133,6 +133,8 @@ class TwoTowerModel(SummedLossModel):
             num_hard_negatives=training.hard_negatives,
             remove_accidental_hits=training.remove_accidental_hits,
         )
+        # Its code takes the length of a tensor, which AutoGraph alone can.
+        self._retrieve = tf.function(self.task)
         if training.logq == "streaming":
             first = len(catalogue) / training.batch_size
             self.frequency = StreamingFrequency(len(catalogue), first)
@@ -270,7 +272,7 @@ class TwoTowerModel(SummedLossModel):
         if training and self._training.logq == "streaming":
             self.frequency.observe(of_batch)
         candidates = tf.concat([of_batch, more], axis=0)
-        return self.task(
+        return self._retrieve(
             queries,
             embedded,
             sample_weight=features.get(WEIGHT),

@@ -4,8 +4,9 @@
 
 No other choice depends as much on the data: 0.1 is best for people who stay within
 narrow fields, 0.4 where there is little to learn from, and either loses a fifth of the
-accuracy for the other. It is found by short trainings without a tenth of the
-interactions, which are then asked for.
+accuracy for the other. It is found by trainings without a tenth of the interactions,
+which are then asked for. They are whole ones: the longer the training, the higher the
+temperature that is best.
 """
 
 import logging
@@ -53,11 +54,11 @@ def find_temperature(
     Args:
       make: Makes a model of a temperature.
       config: The recipe.
-      training: How to train; here for half as many epochs.
+      training: How to train.
       train: The training split.
 
     Raises:
-      UserError: The loss of a short training is not a number.
+      UserError: The loss of one of these trainings is not a number.
     """
     if config.temperature is not None:
         return config.temperature
@@ -139,11 +140,8 @@ def _score(
 ) -> float:
     """Trains a model on what is known and returns its NDCG@100 on what is asked."""
     rows = group(known, model.history_name)
-    half = -(-training.epochs_of(len(rows)) // 2)
-    short = training.model_copy(
-        update={"epochs": half, "checkpoint": False, "early_stopping_patience": 0}
-    )
-    fit(model, short, known, None, None)
+    alone = {"checkpoint": False, "early_stopping_patience": 0}
+    fit(model, training.model_copy(update=alone), known, None, None)
     told = None if model.history_name == OWN_HISTORY else model.history_name
     queries, query = questions(asked, rows, told, model.query_id)
     keys = np.zeros(query.max() + 1, np.int64)
