@@ -92,20 +92,23 @@ def measure_first_run(name: str) -> dict[str, Any]:
     }
 
 
-def measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    """Runs everything; returns what the results file holds."""
+def measure_all(options: argparse.Namespace) -> None:
+    """Runs everything; writes after each config, and keeps what it has of others."""
     about = record.about("own_data")
-    results = {
-        name: [run(f"configs/{name}.yaml", seed) for seed in options.seeds]
-        for name in options.configs
-    }
-    return {
+    earlier = record.read(options.out) if options.out.exists() else {}
+    content = {
         **about,
         "protocol": PROTOCOL,
-        "seeds": options.seeds,
-        "results": results,
-        "first_run": measure_first_run("insteval"),
+        "results": dict(earlier.get("results", {})),
+        "first_run": earlier.get("first_run"),
     }
+    for name in options.configs:
+        content["results"][name] = [
+            run(f"configs/{name}.yaml", seed) for seed in options.seeds
+        ]
+        record.write(options.out, content)
+    content["first_run"] = measure_first_run("insteval")
+    record.write(options.out, content)
 
 
 def as_table(content: dict[str, Any]) -> str:
@@ -147,7 +150,8 @@ def main() -> None:
         choices=CONFIGS,
         default=list(CONFIGS),
         metavar="NAME",
-        help=f"which to run (default: {' '.join(CONFIGS)})",
+        help=f"which to run (default: {' '.join(CONFIGS)}); what a results file has of "
+        "others is kept",
     )
     parser.add_argument(
         "--seeds",
@@ -162,7 +166,7 @@ def main() -> None:
         missing = [n for n in datasets.DATASETS if not Path("data", n).is_dir()]
         if missing:
             parser.error(f"no data: python -m benchmarks.datasets {' '.join(missing)}")
-        record.write(options.out, measure_all(options))
+        measure_all(options)
     print(as_table(record.read(options.out)))
 
 

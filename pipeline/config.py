@@ -39,6 +39,7 @@ from serving.evaluation.config import EvaluationConfig
 from serving.index_config import IndexConfig
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.feature_config import FEATURE_TYPES, Features, IdFeature
+from trainer.tuner_config import TunerConfig, space_of
 
 
 class _Strict(BaseModel):
@@ -544,6 +545,7 @@ class PipelineConfig(_Strict):
     validation: ValidationConfig = ValidationConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    tuner: TunerConfig = TunerConfig()
     index: IndexConfig = IndexConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     embedding_batch_size: PositiveInt = 4096
@@ -578,17 +580,32 @@ class PipelineConfig(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _stopping_has_a_split(self) -> "PipelineConfig":
+    def _what_watches_valid_has_it(self) -> "PipelineConfig":
         split = self.interactions.split
-        if self.training.early_stopping_patience and not split.has_valid:
-            mend = (
-                "set interactions.split.valid to true"
-                if split.method == "leave_last_out"
-                else "give interactions.split a share for valid"
-            )
+        if split.has_valid:
+            return self
+        mend = (
+            "set interactions.split.valid to true"
+            if split.method == "leave_last_out"
+            else "give interactions.split a share for valid"
+        )
+        if self.training.early_stopping_patience:
+            key, use = "training.early_stopping_patience", "watch"
+        elif self.tuner.trials:
+            key, use = "tuner.trials", "choose by"
+        else:
+            return self
+        raise ValueError(
+            f"{key}: there is no valid split to {use}; {mend}, or set this to 0"
+        )
+
+    @model_validator(mode="after")
+    def _tuner_can_try_its_space(self) -> "PipelineConfig":
+        space_of(self.tuner, self.model, self.training)
+        if self.tuner.trials and self.training.distribution == "multi_worker":
             raise ValueError(
-                "training.early_stopping_patience: there is no valid split to watch; "
-                f"{mend}, or set this to 0"
+                "tuner.trials: a search is of one machine, and training.distribution "
+                "is multi_worker; set one of them to 0 or none"
             )
         return self
 

@@ -51,6 +51,7 @@ from components.shift_validator.shifts import DRIFT, SKEW
 from components.statistics_gen.component import BatchStatisticsGen
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer.component import TwoTowerTrainer
+from components.tuner.component import RecipeTuner
 from pipeline.config import (
     InteractionsConfig,
     PipelineConfig,
@@ -392,22 +393,29 @@ class _Nodes:
             candidate_id=catalogue_id,
             features=candidate_features,
         )
+        inputs = {
+            "examples": query_side.outputs["transformed_examples"],
+            "transform_graph": query_side.outputs["transform_graph"],
+            "candidates": candidate_side.outputs["transformed_examples"],
+            "candidate_transform_graph": candidate_side.outputs["transform_graph"],
+        }
+        custom_config = {
+            **ids,
+            "catalogue_id": catalogue_id,
+            "weight": weight,
+            "query_features": query_features,
+            "candidate_features": candidate_features,
+            "model": config.model.model_dump(),
+            "training": config.training.model_dump(),
+        }
         trainer = self._add(
             TwoTowerTrainer(
-                examples=query_side.outputs["transformed_examples"],
-                transform_graph=query_side.outputs["transform_graph"],
-                candidates=candidate_side.outputs["transformed_examples"],
-                candidate_transform_graph=candidate_side.outputs["transform_graph"],
+                **inputs,
                 has_valid_split=config.interactions.split.has_valid,
                 base_model=self._base_model(),
+                hyperparameters=self._hyperparameters(inputs, custom_config),
                 custom_config={
-                    **ids,
-                    "catalogue_id": catalogue_id,
-                    "weight": weight,
-                    "query_features": query_features,
-                    "candidate_features": candidate_features,
-                    "model": config.model.model_dump(),
-                    "training": config.training.model_dump(),
+                    **custom_config,
                     "fingerprint": fingerprint("trainer", "components.trainer"),
                 },
             ),
@@ -426,6 +434,27 @@ class _Nodes:
             )
         )
         return trainer.outputs["model"], embedder.outputs["embeddings"]
+
+    def _hyperparameters(
+        self, inputs: dict[str, types.BaseChannel], custom_config: dict[str, Any]
+    ) -> types.BaseChannel | None:
+        """Searches for a better recipe, where the config asks for it."""
+        if not self._config.tuner.trials:
+            return None
+        tuner = self._add(
+            RecipeTuner(
+                **inputs,
+                custom_config={
+                    **custom_config,
+                    "tuner": self._config.tuner.model_dump(),
+                    "fingerprint": fingerprint(
+                        "trainer", "components.trainer", "components.tuner"
+                    ),
+                },
+            ),
+            "Tuner",
+        )
+        return tuner.outputs["best_hyperparameters"]
 
     def _base_model(self) -> types.BaseChannel | None:
         """Finds the towers that a warm start begins with."""
@@ -628,7 +657,7 @@ def _identity(config: PipelineConfig) -> dict[str, Any]:
 
     Another checkout, or the same files in another folder, is the same data.
     """
-    parts = {INTERACTIONS, QUERIES, CANDIDATES, "model", "training"}
+    parts = {INTERACTIONS, QUERIES, CANDIDATES, "model", "training", "tuner"}
     values = config.model_dump(include=parts)
     for name in (INTERACTIONS, QUERIES, CANDIDATES):
         if values[name]:

@@ -16,7 +16,7 @@ from serving import manifest
 from serving.errors import UserError
 from serving.index_config import IndexConfig, plan_index
 from serving.servable import EXCLUDE, K, Servable, missing_value
-from serving.towers import Towers
+from serving.towers import Towers, read_recipe
 
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
@@ -110,6 +110,7 @@ def build_servable(
         path,
         {
             **about,
+            "recipe": read_recipe(towers_path),
             "format": manifest.FORMAT,
             "candidates": count,
             "dimensions": dimensions,

@@ -2,7 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trained towers as a servable holds them: loaded from the Trainer's model."""
 
+import json
+import os
+from typing import Any
+
 import tensorflow as tf
+
+RECIPE = os.path.join("assets.extra", "recipe.json")
+"""What towers were trained with, in their folder."""
 
 _EMBED_QUERY = "embed_query"
 _EMBED_CANDIDATE = "embed_candidate"
@@ -47,3 +54,16 @@ class Towers(tf.Module):
     def embed_candidate(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Embeds raw candidate features as float32 [batch, dimensions]."""
         return self.model.embed_candidate(features)[_EMBEDDING]
+
+
+def read_recipe(path: str) -> dict[str, Any] | None:
+    """Returns `model` and `training` as towers were trained, None if it is not told.
+
+    Args:
+      path: Folder of the towers' SavedModel.
+    """
+    file = os.path.join(path, RECIPE)
+    if not tf.io.gfile.exists(file):
+        return None
+    with tf.io.gfile.GFile(file) as content:
+        return json.loads(content.read())

@@ -195,7 +195,7 @@ CASES = [
         "key that is nowhere",
         "shop.yaml, line 2: unknown key 'colour'; the keys here are beam_args, "
         "candidates, data_dir, embedding_batch_size, evaluation, index, "
-        "interactions, model, name, queries, statistics, training, validation",
+        "interactions, model, name, queries, statistics, training, tuner, validation",
         "name: shop",
         "name: shop\ncolour: blue",
     ),
@@ -909,6 +909,63 @@ CASES = [
         "name: shop\n\ninteractions:",
         "name: shop\ntraining: {early_stopping_patience: 3}\n\ninteractions:\n"
         "  split: {method: leave_last_out}",
+    ),
+    bad(
+        "a search without an interaction to choose by",
+        "shop.yaml, line 2: tuner.trials: there is no valid split to choose by; give "
+        "interactions.split a share for valid, or set this to 0",
+        "name: shop",
+        "name: shop\ntuner: {trials: 9}",
+    ),
+    bad(
+        "a search for the best seed",
+        "shop.yaml, line 2: tuner.space.training.seed: it is no key to tune; take one "
+        "of model and training, e.g. training.learning_rate, but none of seed, "
+        "checkpoint, distribution, warm_start",
+        "name: shop",
+        "name: shop\ntuner: {space: {training.seed: [1, 2]}}",
+    ),
+    bad(
+        "a search for what is no key",
+        "shop.yaml, line 2: tuner.space.learning_rate: it is no key to tune; take one "
+        "of model and training, e.g. training.learning_rate, but none of seed, "
+        "checkpoint, distribution, warm_start",
+        "name: shop",
+        "name: shop\ntuner: {space: {learning_rate: [1, 2]}}",
+    ),
+    bad(
+        "a search with a value that its key can't have",
+        "shop.yaml, line 2: tuner.space.training.batch_size: input should be greater "
+        "than or equal to 2, got 1",
+        "name: shop",
+        "name: shop\ntuner: {space: {training.batch_size: [64, 1]}}",
+    ),
+    bad(
+        "a search over an option of other rows",
+        "shop.yaml, line 2: tuner.space.training.hard_negatives: hard_negatives: 50 is "
+        "for rows: interaction, and this is rows: query, got 50",
+        "name: shop",
+        "name: shop\ntuner: {space: {training.hard_negatives: [50]}}",
+    ),
+    bad(
+        "a range without an end",
+        "shop.yaml, line 2: tuner.space.model.dropout: give a list of values or "
+        "{min: …, max: …} of numbers, with log: true if need be, got {'min': 0.1}",
+        "name: shop",
+        "name: shop\ntuner: {space: {model.dropout: {min: 0.1}}}",
+    ),
+    bad(
+        "a range upside down",
+        "shop.yaml, line 2: tuner.space.model.dropout: min 0.5 is not below max 0.1",
+        "name: shop",
+        "name: shop\ntuner: {space: {model.dropout: {min: 0.5, max: 0.1}}}",
+    ),
+    bad(
+        "a range in orders of magnitude from 0",
+        "shop.yaml, line 2: tuner.space.model.dropout: with log: true, min must be "
+        "above 0, got 0",
+        "name: shop",
+        "name: shop\ntuner: {space: {model.dropout: {min: 0, max: 0.1, log: true}}}",
     ),
     bad(
         "unknown method of splitting",

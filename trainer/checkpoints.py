@@ -33,22 +33,22 @@ def digest(inputs: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def kept_figure(file: str | None, find: Callable[[], float], is_kept: bool) -> float:
+def kept_figure(file: str, find: Callable[[], float], is_kept: bool) -> float:
     """Returns a figure that was found before, by the file that keeps it, or finds it.
 
     A search by training ends a little elsewhere each time, and weights that were
     trained with one figure must not go on with another.
 
     Args:
-      file: Where it is kept; None: nowhere.
+      file: Where it is kept.
       find: Finds it.
       is_kept: Whether this process is the one to write it.
     """
-    if file and tf.io.gfile.exists(file):
+    if tf.io.gfile.exists(file):
         with tf.io.gfile.GFile(file) as content:
             return float(content.read())
     found = find()
-    if file and is_kept:
+    if is_kept:
         tf.io.gfile.makedirs(os.path.dirname(file))
         with tf.io.gfile.GFile(f"{file}.unfinished", "w") as content:
             content.write(repr(found))

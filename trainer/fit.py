@@ -28,6 +28,10 @@ _CHECKPOINTS = 20
 _log = logging.getLogger(__name__)
 
 
+class DivergedError(UserError):
+    """A training whose loss, or a weight, is not a number."""
+
+
 class ValidAccuracy(tf.keras.callbacks.Callback):
     """Adds the exact top-10 accuracy on the valid split to each epoch's logs.
 
@@ -50,6 +54,9 @@ class ValidAccuracy(tf.keras.callbacks.Callback):
         model = self.model
         candidates = model.embed_catalogue()
         queries = model.query_tower(self._queries).numpy()
+        if not (np.isfinite(candidates).all() and np.isfinite(queries).all()):
+            model.stop_training = True  # `fit` says why
+            return
         _, found = metrics.exact_top_k(queries, candidates, _K)
         ranks = metrics.ranks(found, self._query, self._candidate)
         if logs is not None:
@@ -158,8 +165,8 @@ def fit(
       The history: a list with one value an epoch for each logged figure.
 
     Raises:
-      UserError: Early stopping is asked for but there is no valid split, or the loss
-        is not a number.
+      UserError: Early stopping is asked for but there is no valid split.
+      DivergedError: The loss or a weight is not a number.
     """
     if config.early_stopping_patience and valid is None:
         raise UserError(
@@ -197,10 +204,12 @@ def fit(
         verbose=0,
     )
     history = state.history
-    if not np.isfinite(history["loss"]).all():
-        raise UserError(
-            "the training loss is not a number; lower training.learning_rate "
-            f"({config.learning_rate})"
+    if not np.isfinite(history["loss"]).all() or not all(
+        tf.reduce_all(tf.math.is_finite(weight)) for weight in model.trainable_variables
+    ):
+        raise DivergedError(
+            "the training diverged, to a loss or weights that are no numbers; lower "
+            f"training.learning_rate ({config.learning_rate})"
         )
     _finish(model, rows)
     elapsed = time.perf_counter() - started

@@ -58,7 +58,7 @@ def find_temperature(
       train: The training split.
 
     Raises:
-      UserError: The loss of one of these trainings is not a number.
+      DivergedError: The loss of one of these trainings is not a number.
     """
     if config.temperature is not None:
         return config.temperature
@@ -139,9 +139,23 @@ def _score(
     asked: Interactions,
 ) -> float:
     """Trains a model on what is known and returns its NDCG@100 on what is asked."""
-    rows = group(known, model.history_name)
     alone = {"checkpoint": False, "early_stopping_patience": 0}
     fit(model, training.model_copy(update=alone), known, None, None)
+    return held_out_ndcg(model, known, asked, _K)
+
+
+def held_out_ndcg(
+    model: TwoTowerModel, known: Interactions, asked: Interactions, k: int
+) -> float:
+    """Returns the mean NDCG@k of the queries of a split, by exact search.
+
+    Args:
+      model: A trained model.
+      known: What it was trained on; what is known of a query is left out of its list.
+      asked: The split.
+      k: Length of the lists.
+    """
+    rows = group(known, model.history_name)
     told = None if model.history_name == OWN_HISTORY else model.history_name
     queries, query = questions(asked, rows, told, model.query_id)
     keys = np.zeros(query.max() + 1, np.int64)
@@ -152,6 +166,6 @@ def _score(
         (len(keys), model.catalogue_size),
     )
     embedded = model.query_tower(queries).numpy()
-    lists = metrics.exact_top_k(embedded, model.embed_catalogue(), _K, exclude)[1]
-    figures = metrics.per_query_metrics(lists, query, asked.candidate, _K)
+    lists = metrics.exact_top_k(embedded, model.embed_catalogue(), k, exclude)[1]
+    figures = metrics.per_query_metrics(lists, query, asked.candidate, k)
     return float(figures["ndcg"].mean())

@@ -53,6 +53,7 @@ class TwoTowerTrainer(Trainer):
         custom_config: dict[str, Any],
         has_valid_split: bool = False,
         base_model: types.BaseChannel | None = None,
+        hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         """Constructs a TwoTowerTrainer component.
 
@@ -65,6 +66,8 @@ class TwoTowerTrainer(Trainer):
                 code: an edit must not be answered from the cache.
             has_valid_split: Whether the examples have a split to stop early by.
             base_model: Towers to begin with, `standard_artifacts.Model`.
+            hyperparameters: The Tuner's, `standard_artifacts.HyperParameters`; they
+                stand before those of the custom config.
         """
         spec = TwoTowerTrainerSpec(
             examples=examples,
@@ -72,6 +75,7 @@ class TwoTowerTrainer(Trainer):
             candidates=candidates,
             candidate_transform_graph=candidate_transform_graph,
             base_model=base_model,
+            hyperparameters=hyperparameters,
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(
                 splits=["valid" if has_valid_split else "train"]

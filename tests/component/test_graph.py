@@ -119,6 +119,24 @@ def test_a_warm_start_looks_for_the_last_blessed_model():
     assert "LatestBlessedTowersStrategy" in str(node.inputs.input_graphs)
 
 
+def test_a_tuner_stands_between_the_data_and_the_trainer():
+    split = "interactions.split.fractions={train: 0.8, valid: 0.1, eval: 0.1}"
+    built = build(split, "tuner.trials=5")
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    inputs = UPSTREAM["Trainer"]
+    with_it = {"Trainer": inputs | {"Tuner"}, "Tuner": inputs}
+    assert found == {**UPSTREAM, **with_it}
+    node = next(node for node in built.components if node.id == "Tuner")
+    config = json.loads(node.exec_properties["custom_config"])
+    assert config["tuner"]["trials"] == 5
+    assert config["has_valid_split"]
+    assert "valid" in node.exec_properties["eval_args"]
+    trainer = next(node for node in built.components if node.id == "Trainer")
+    assert trainer.inputs["hyperparameters"].type_name == "HyperParameters"
+
+
 @pytest.mark.parametrize("name", ["movielens-100k", "tutorial"])
 def test_building_touches_nothing(name, tmp_path):
     root = tmp_path / "runs"

@@ -103,9 +103,13 @@ class Transformed:
 
 
 def run_transform(
-    folder: pathlib.Path, shape: str, train: Rows, movies: Iterable[str] = MOVIES
+    folder: pathlib.Path,
+    shape: str,
+    train: Rows,
+    movies: Iterable[str] = MOVIES,
+    valid: Rows = VALID,
 ) -> Transformed:
-    splits = {"train": train, "valid": VALID, "orphans": [("1", ORPHAN), TRAIN[0]]}
+    splits = {"train": train, "valid": valid, "orphans": [("1", ORPHAN), TRAIN[0]]}
     return Transformed(
         transform(
             folder / "interactions",
@@ -331,6 +335,7 @@ class Arguments:
     eval_files: list[str]
     transform_graph_path: str
     base_model: str | None
+    hyperparameters: dict[str, Any] | None
     serving_model_dir: str
     model_run_dir: str
     custom_config: dict[str, Any]
@@ -341,8 +346,9 @@ def train(
     folder: pathlib.Path,
     valid: bool = False,
     base_model: str | None = None,
-    checkpoint_dir: pathlib.Path | None = None,
+    state_dir: pathlib.Path | None = None,
     model: dict[str, Any] | None = None,
+    hyperparameters: dict[str, Any] | None = None,
     **training: Any,
 ) -> str:
     """Runs the run_fn and returns where the towers are."""
@@ -355,6 +361,7 @@ def train(
         eval_files=[],
         transform_graph_path=transformed.interactions["graph"],
         base_model=base_model,
+        hyperparameters=hyperparameters,
         serving_model_dir=str(folder / "Format-Serving"),
         model_run_dir=str(folder / "run"),
         custom_config={
@@ -368,7 +375,7 @@ def train(
             "valid_files": [transformed.interactions["valid"]] if valid else [],
             "model": {"embedding_dim": 4, "temperature": 0.3, **(model or {})},
             "training": options,
-            "checkpoint_dir": str(checkpoint_dir) if checkpoint_dir else None,
+            "state_dir": str(state_dir or folder / "state"),
         },
     )
     run_fn(arguments)
@@ -530,7 +537,7 @@ def test_a_training_that_stopped_goes_on_only_with_the_same_inputs(
 
     def said(**training: Any) -> str:
         caplog.clear()
-        options = {"epochs": 3, "checkpoint_dir": tmp_path / "kept", **training}
+        options = {"epochs": 3, "state_dir": tmp_path / "kept", **training}
         with pytest.raises(RuntimeError, match="as if killed"):
             train(transformed, tmp_path / "out", **options)
         return caplog.text
@@ -554,7 +561,7 @@ def test_a_killed_execution_is_taken_up_by_the_next_and_leaves_nothing(
         patch.setattr(TwoTowers, "save", fail)
         with pytest.raises(RuntimeError, match="as if killed"):
             execute(1)
-    (kept,) = (state / "checkpoints").iterdir()
+    (kept,) = (state / "state").iterdir()
     assert (kept / "ckpt-2.index").exists()
     before = (kept / "ckpt-2.index").stat().st_mtime_ns
     with pytest.MonkeyPatch.context() as patch:
@@ -563,7 +570,7 @@ def test_a_killed_execution_is_taken_up_by_the_next_and_leaves_nothing(
             execute(2)
     assert (kept / "ckpt-2.index").stat().st_mtime_ns == before, "it trained again"
     model = execute(3)
-    assert not (state / "checkpoints").exists()
+    assert not (state / "state").exists()
     assert scores(path_utils.serving_model_dir(model.uri)).shape[0] == len(USERS)
 
 

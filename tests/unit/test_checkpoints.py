@@ -121,7 +121,7 @@ def test_early_stopping_counts_on_where_it_was(tmp_path, ema):
 
 def test_a_loss_that_is_no_number_ends_the_training_and_is_not_kept(tmp_path):
     for _ in range(2):
-        with pytest.raises(UserError, match="the training loss is not a number"):
+        with pytest.raises(UserError, match="the training diverged"):
             train(tmp_path, checkpoints=str(tmp_path / "c"), learning_rate=1e38)
     assert not list(tmp_path.glob("c/*"))
 
@@ -141,5 +141,4 @@ def test_a_figure_is_found_once(tmp_path):
     assert kept_figure(file, lambda: next(found), is_kept=False) == 0.1 + 0.2
     assert kept_figure(file, lambda: next(found), is_kept=True) == 7.0
     assert kept_figure(file, lambda: next(found), is_kept=True) == 7.0
-    assert kept_figure(None, lambda: next(found), is_kept=True) == 8.0
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["temperature"]

@@ -292,7 +292,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
             "colour=1",
             "unknown key 'colour'; the keys here are beam_args, candidates, data_dir, "
             "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "queries, statistics, training, validation",
+            "queries, statistics, training, tuner, validation",
         ),
         (
             "interactions.source.xyz=1",
@@ -304,7 +304,7 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
             "random=3",
             "unknown key 'random'; the keys here are beam_args, candidates, data_dir, "
             "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "queries, statistics, training, validation",
+            "queries, statistics, training, tuner, validation",
         ),
         (
             "interactions.split.shuffle=3",

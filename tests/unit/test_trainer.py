@@ -405,7 +405,8 @@ def test_a_loss_that_is_no_number_is_told(tmp_path):
     with pytest.raises(UserError) as caught:
         train(tmp_path, learning_rate=1e38, epochs=3)
     assert str(caught.value) == (
-        "the training loss is not a number; lower training.learning_rate (1e+38)"
+        "the training diverged, to a loss or weights that are no numbers; lower "
+        "training.learning_rate (1e+38)"
     )
 
 
