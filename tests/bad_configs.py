@@ -968,6 +968,20 @@ CASES = [
         "name: shop\ntuner: {space: {model.dropout: {min: 0, max: 0.1, log: true}}}",
     ),
     bad(
+        "n-grams of words and of letters",
+        "shop.yaml, line 14: candidates.features.label.ngrams: 2 are of words, and "
+        "characters: 3 parts them; take one of them out",
+        "    category: category",
+        "    label: {type: text, ngrams: 2, characters: 3}",
+    ),
+    bad(
+        "least count of words that are hashed",
+        "shop.yaml, line 14: candidates.features.label.min_count: with buckets there "
+        "is no vocabulary to choose from; take one of them out",
+        "    category: category",
+        "    label: {type: text, buckets: 100, min_count: 5}",
+    ),
+    bad(
         "unknown method of splitting",
         "shop.yaml, line 7: interactions.split.method: input should be one of "
         "'random', 'time', 'leave_last_out', 'shuffle', got 'by_user'",

@@ -64,10 +64,9 @@ def vocabulary_sizes(
     for name, feature in features.items():
         if feature.type == "history":
             sizes[name] = candidates.size
-        elif feature.type == "number":
-            if feature.buckets:
-                sizes[name] = feature.buckets
-        elif feature.type not in ("timestamp", "embedding"):
+        elif buckets := getattr(feature, "buckets", 0):
+            sizes[name] = buckets
+        elif feature.type not in ("number", "timestamp", "embedding"):
             sizes[name] = graph.vocabulary_size_by_name(vocabulary_name(name))
     return sizes
 

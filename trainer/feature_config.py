@@ -16,6 +16,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     TypeAdapter,
+    model_validator,
 )
 
 
@@ -58,10 +59,38 @@ class TextFeature(_Feature):
     """Words; their embeddings are averaged, letter case and punctuation ignored."""
 
     type: Literal["text"]
+    ngrams: Annotated[int, Field(ge=1, le=5)] = 1
+    """Longest row of words that has an embedding of its own; 2: words and pairs."""
+    characters: Annotated[int, Field(ge=0, le=10)] = 0
+    """Above 0: so many letters in a row instead, of "<word>" for each word, so that
+    forms of a word, misspellings and parts of codes share some; a shorter one whole."""
+    buckets: NonNegativeInt = 0
+    """Above 0: hash them into so many embeddings, without a vocabulary, so that those
+    never seen in training count too."""
     min_count: PositiveInt = 2
     """Rows that a word must be in to get an embedding."""
     max_values: PositiveInt | None = 50_000
     """Most words that get an embedding, the most frequent ones; null: all."""
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> "TextFeature":
+        if self.characters and self.ngrams > 1:
+            raise ValueError(
+                f"ngrams: {self.ngrams} are of words, and characters: "
+                f"{self.characters} parts them; take one of them out"
+            )
+        fields = type(self).model_fields
+        needless = [
+            name
+            for name in ("min_count", "max_values")
+            if getattr(self, name) != fields[name].default
+        ]
+        if self.buckets and needless:
+            raise ValueError(
+                f"{needless[0]}: with buckets there is no vocabulary to choose from; "
+                "take one of them out"
+            )
+        return self
 
 
 class NumberFeature(_Feature):

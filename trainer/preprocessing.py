@@ -5,7 +5,7 @@
 Transform runs once a source. Each declared feature becomes
 
 * id, category: its position in a vocabulary, int64 [batch, 1], -1 where unknown;
-* categories, text: such positions, sparse;
+* categories, text: such positions, sparse, or of buckets;
 * number: its scaled value and whether it is missing, or the position of its bucket;
 * timestamp: scaled, and as points on the circles of day, week and year;
 * embedding: the vector, float32 [batch, dimensions], zeros where missing;
@@ -131,7 +131,29 @@ def _preprocess_categories(values: Any, name: str, feature: Any) -> tf.SparseTen
 def _preprocess_text(values: Any, name: str, feature: Any) -> tf.SparseTensor:
     text = tf.strings.lower(tf.reshape(_dense(values, ""), [-1]), encoding="utf-8")
     words = tf.strings.split(tf.strings.regex_replace(text, _SEPARATORS, " "))
-    return _look_up(words.to_sparse(), name, feature)
+    parts = _parts_of_words(words, feature)
+    if not feature.buckets:
+        return _look_up(parts.to_sparse(), name, feature)
+    buckets = tf.strings.to_hash_bucket_fast(parts.flat_values, feature.buckets)
+    return parts.with_flat_values(buckets).to_sparse()
+
+
+def _parts_of_words(words: tf.RaggedTensor, feature: Any) -> tf.RaggedTensor:
+    """Returns what of a text has an embedding, as ragged strings [batch, None]."""
+    if feature.characters:
+        # As fastText has it (Bojanowski et al., 2017, "Enriching word vectors with
+        # subword information").
+        bounded = tf.strings.join(["<", words.flat_values, ">"])
+        letters = tf.strings.unicode_split(bounded, "UTF-8")
+        grams = tf.strings.ngrams(letters, feature.characters, separator="")
+        is_short = letters.row_lengths() < feature.characters
+        whole = tf.RaggedTensor.from_row_lengths(
+            tf.boolean_mask(bounded, is_short), tf.cast(is_short, tf.int64)
+        )
+        return words.with_flat_values(tf.concat([grams, whole], 1)).merge_dims(1, 2)
+    if feature.ngrams == 1:
+        return words
+    return tf.strings.ngrams(words, tuple(range(1, feature.ngrams + 1)))
 
 
 def _preprocess_number(values: Any, name: str, feature: Any) -> tf.Tensor:

@@ -41,6 +41,8 @@ QUERY = load_features(
         "top": {"type": "category", "max_values": 1},
         "interests": "categories",
         "search": {"type": "text", "min_count": 1},
+        "phrase": {"type": "text", "ngrams": 2, "min_count": 1},
+        "spelt": {"type": "text", "characters": 4, "buckets": 1000},
         "age": "number",
         "spent": {"type": "number", "log": True},
         "level": {"type": "number", "buckets": 4},
@@ -80,6 +82,8 @@ def make_queries(count: int = 80) -> list[dict[str, Any]]:
                 "top": maybe(["most", "most", "least"][row % 3]),
                 "interests": maybe([["a", "b"], ["b"], ["a", "c", "b"]][row % 3]),
                 "search": maybe(["Red SHOES!", "shoes, 靴", "blue"][row % 3]),
+                "phrase": maybe(["big Red shoes", "red!", None][row % 3]),
+                "spelt": maybe(["Shoes", "shoe 靴", "a"][row % 3]),
                 "age": maybe(float(20 + row % 50)),
                 "spent": maybe(float(np.exp(row / 10))),
                 "level": maybe(float(row % 17)),
@@ -224,6 +228,34 @@ def test_text_is_words_in_lower_case_of_any_script(both, trained_on):
         for row in both.rows
     ]
     assert trained_on["search"] == expected
+
+
+def test_rows_of_words_may_count_beside_the_words(both, trained_on):
+    words = both.vocabulary("phrase")
+    assert sorted(words) == ["big", "big red", "red", "red shoes", "shoes"]
+    for row, found in zip(both.rows, trained_on["phrase"], strict=True):
+        spoken = {None: [], "red!": ["red"]}.get(row["phrase"], words)
+        assert sorted(words[at] for at in found) == sorted(spoken)
+
+
+def test_letters_in_a_row_are_hashed(both, trained_on):
+    grams = {
+        None: [],
+        "Shoes": ["<sho", "shoe", "hoes", "oes>"],
+        "shoe 靴": ["<sho", "shoe", "hoe>", "<靴>"],  # a short word as a whole
+        "a": ["<a>"],
+    }
+    for row, found in zip(both.rows, trained_on["spelt"], strict=True):
+        expected = grams[row["spelt"]]
+        if expected:
+            hashed = tf.strings.to_hash_bucket_fast(expected, 1000)
+            assert found == hashed.numpy().tolist()
+        else:
+            assert found == []
+    sizes = data.vocabulary_sizes(
+        both.query_graph, QUERY, data.CandidateLookup(both.candidate_graph)
+    )
+    assert sizes["spelt"] == 1000
 
 
 @pytest.mark.parametrize(("name", "change"), [("age", float), ("spent", math.log1p)])
