@@ -33,7 +33,7 @@ from trainer.tuner_config import Range, Space, TunerConfig, changed, space_of
 
 _SCORE = "ndcg"
 _TEMPERATURE = "model.temperature"
-_RANDOM = 2
+_RANDOM = 1
 """Random trials a key before the Gaussian process takes over."""
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,10 @@ class GivenFirst(keras_tuner.oracles.BayesianOptimizationOracle):
             with warnings.catch_warnings():
                 # That a length scale is at its bound: a key that makes no difference.
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                return super().populate_space(trial_id)
+                chosen = super().populate_space(trial_id)
+            if chosen["values"] and self._duplicate(chosen["values"]):
+                return self._random_populate_space()  # or the end, if all are tried
+            return chosen
         return {
             "status": keras_tuner.engine.trial.TrialStatus.RUNNING,
             "values": dict(self._first),
@@ -203,6 +206,7 @@ def make_tuner(
             is_kept=True,
         )
         recipe = recipe.model_copy(update={"temperature": found})
+        space = space_of(config, recipe, training)
     names = keras_tuner.HyperParameters()
     for key, tried in space.items():
         _declare(names, key, tried)

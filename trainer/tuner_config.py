@@ -80,7 +80,11 @@ def _default_space(recipe: ModelConfig, training: TrainingConfig) -> dict[str, A
         "training.learning_rate": {"min": 0.001, "max": 0.02, "log": True},
     }
     if recipe.normalize:
-        space["model.temperature"] = {"min": 0.05, "max": 0.6, "log": True}
+        # A temperature that is given or was found is near the best one.
+        low, high = (0.05, 0.6) if recipe.temperature is None else (
+            recipe.temperature / 1.5, recipe.temperature * 1.5
+        )  # fmt: skip
+        space["model.temperature"] = {"min": low, "max": high, "log": True}
     if training.rows == "interaction":
         return {**space, "training.uniform_negatives": [0, 256, 1024]}
     return {

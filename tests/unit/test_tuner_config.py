@@ -49,6 +49,11 @@ def test_without_a_space_there_is_one(rows, normalize):
     recipe = ModelConfig(normalize=normalize)
     found = space_of(TunerConfig(), recipe, TrainingConfig(rows=rows))
     assert ("model.temperature" in found) == normalize
+    if normalize:
+        assert found["model.temperature"] == Range(0.05, 0.6, True, False)
+        near = space_of(TunerConfig(), ModelConfig(temperature=0.3), TRAINING)
+        assert near["model.temperature"].low == pytest.approx(0.2)
+        assert near["model.temperature"].high == pytest.approx(0.45)
     assert ("training.history_share" in found) == (rows == "query")
     assert found["training.learning_rate"] == Range(0.001, 0.02, True, False)
 
