@@ -459,13 +459,24 @@ def install(lock: str, environ: Mapping[str, str], running: str) -> None:
         uv, python = find_tools(environ, running)
         if not venv.is_sound(python):
             tell(f"Making .venv with CPython {python.version} ({python.executable})")
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(venv.path)
-            # A killed installation's own uv may still be making the folder.
-            make = [uv, "venv", "--python", python.executable, "--clear", venv.path]
-            run(make, environ)
+            try:
+                _make_anew(uv, venv, python, environ)
+            except (SetupError, OSError):
+                # A killed installation's own uv may still have written into it.
+                time.sleep(1)
+                _make_anew(uv, venv, python, environ)
         _install_packages(uv, venv, lock, environ)
         tell(f"Installed in {time.monotonic() - started:.0f} s")
+
+
+def _make_anew(
+    uv: str, venv: Environment, python: Interpreter, environ: Mapping[str, str]
+) -> None:
+    """Makes an empty environment in the place of what is there."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(venv.path)
+    make = [uv, "venv", "--python", python.executable, "--clear", venv.path]
+    run(make, environ)
 
 
 def _install_packages(
