@@ -30,7 +30,8 @@ class TunerConfig(BaseModel):
 
     trials: NonNegativeInt = 0
     """Trainings, each of another recipe, the first of the one that is given; the best
-    one then trains the model. 0: no search."""
+    one then trains the model. They begin with fresh weights, even where the training
+    does not (`warm_start`). 0: no search."""
     minutes: PositiveFloat | None = None
     """No trial starts after so many; null: all of them run."""
     k: PositiveInt = 100

@@ -16,18 +16,21 @@ from components.trainer import executor
 _RUN_FN = "trainer.run.run_fn"
 
 
+CANDIDATE_INPUTS = {
+    executor.CANDIDATE_TRANSFORM_GRAPH_KEY: component_spec.ChannelParameter(
+        type=standard_artifacts.TransformGraph
+    ),
+    executor.CANDIDATES_KEY: component_spec.ChannelParameter(
+        type=standard_artifacts.Examples
+    ),
+}
+"""What TFX's own Trainer and Tuner do not have."""
+
+
 class TwoTowerTrainerSpec(standard_component_specs.TrainerSpec):
     """Spec of TwoTowerTrainer: the standard one and the candidates."""
 
-    INPUTS = {
-        **standard_component_specs.TrainerSpec.INPUTS,
-        executor.CANDIDATE_TRANSFORM_GRAPH_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.TransformGraph
-        ),
-        executor.CANDIDATES_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.Examples
-        ),
-    }
+    INPUTS = {**standard_component_specs.TrainerSpec.INPUTS, **CANDIDATE_INPUTS}
 
 
 class TwoTowerTrainer(Trainer):

@@ -8,14 +8,11 @@ from tfx import types
 from tfx.components import Tuner
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import trainer_pb2
-from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.types import standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
-from components.trainer.executor import (
-    CANDIDATE_TRANSFORM_GRAPH_KEY,
-    CANDIDATES_KEY,
-    HAS_VALID_SPLIT_KEY,
-)
+from components.trainer.component import CANDIDATE_INPUTS
+from components.trainer.executor import HAS_VALID_SPLIT_KEY
 from components.tuner import executor
 
 _TUNER_FN = "trainer.tuner.tuner_fn"
@@ -24,15 +21,7 @@ _TUNER_FN = "trainer.tuner.tuner_fn"
 class RecipeTunerSpec(standard_component_specs.TunerSpec):
     """Spec of RecipeTuner: the standard one and the candidates."""
 
-    INPUTS = {
-        **standard_component_specs.TunerSpec.INPUTS,
-        CANDIDATE_TRANSFORM_GRAPH_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.TransformGraph
-        ),
-        CANDIDATES_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.Examples
-        ),
-    }
+    INPUTS = {**standard_component_specs.TunerSpec.INPUTS, **CANDIDATE_INPUTS}
 
 
 class RecipeTuner(Tuner):
