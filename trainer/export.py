@@ -12,7 +12,6 @@ from serving.servable import EMBEDDING
 from trainer.data import CandidateLookup, as_values
 from trainer.feature_config import Features
 from trainer.features import CANDIDATE_INDEX, raw_specs
-from trainer.rows import unless_told
 from trainer.towers import Tower
 
 
@@ -24,8 +23,6 @@ class Side:
     graph: tft.TFTransformOutput
     features: Features
     id_feature: str
-    has_folded_ids: bool = False
-    """Whether an id stands for a history (`TwoTowerModel.fold_histories`)."""
 
 
 class TwoTowers(tf.Module):
@@ -63,18 +60,8 @@ class TwoTowers(tf.Module):
                 values[name] = self.candidates(values[name])
         return values
 
-    def _without_told_ids(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Leaves out ids that stand for a history, where a request tells one."""
-        query, _ = self._sides()
-        for name, feature in query.features.items():
-            if feature.type == "history" and query.has_folded_ids:
-                ids = values[query.id_feature]
-                values[query.id_feature] = unless_told(ids, values[name])
-        return values
-
     def _embed_query(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        values = self._without_told_ids(self._query_values(features))
-        return {EMBEDDING: self.query_tower(values)}
+        return {EMBEDDING: self.query_tower(self._query_values(features))}
 
     def _is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Tells whether training has seen the id, or a candidate of the history.

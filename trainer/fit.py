@@ -227,7 +227,9 @@ def _valid_accuracy(
     """Returns what watches the valid split, if there is one."""
     if valid is None:
         return None
-    asked = questions(valid, rows, model.history_name, model.query_id)
+    # In training ids do not stand for histories yet.
+    known = rows.histories if rows and model.query_id else None
+    asked = questions(valid, known, model.history_name)
     return ValidAccuracy(*asked, valid.candidate)
 
 

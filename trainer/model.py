@@ -27,7 +27,7 @@ from trainer.feature_config import Features
 from trainer.features import CANDIDATE_INDEX, Values
 from trainer.frequencies import StreamingFrequency
 from trainer.task import SharedSoftmax
-from trainer.towers import OWN_HISTORY, CandidateTower, QueryTower
+from trainer.towers import OWN_HISTORY, CandidateTower, KnownHistories, QueryTower
 from trainer.train_step import SummedLossModel
 
 _EMBED_BATCH = 65_536
@@ -206,7 +206,7 @@ class TwoTowerModel(SummedLossModel):
         """Adds to each id's embedding what its history gives, once training is done.
 
         So an id alone, which is all that a request needs to tell, is answered as if
-        its history came with it.
+        its history came with it. Where it can tell more, histories are kept for that.
 
         Args:
           ids: int64 [queries]: positions in the vocabulary of the id, -1: unknown.
@@ -214,8 +214,14 @@ class TwoTowerModel(SummedLossModel):
         """
         if self.history_name is None or self.query_id is None:
             return
-        encode = self.query_tower.encoder(self.history_name)
         table = self.query_tower.encoders[self.query_id].embedding.embeddings
+        if self.history_name != OWN_HISTORY:
+            self.query_tower.remember(
+                self.query_id,
+                self.history_name,
+                KnownHistories(ids, histories, table.shape[0]),
+            )
+        encode = self.query_tower.encoder(self.history_name)
         folded = table.numpy()
         for at in range(0, len(ids), _FOLD_BATCH):
             part = slice(at, at + _FOLD_BATCH)

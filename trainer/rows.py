@@ -33,7 +33,7 @@ from trainer.batches import (
 from trainer.config import TrainingConfig
 from trainer.distribution import Share
 from trainer.features import Values
-from trainer.towers import OWN_HISTORY
+from trainer.towers import united
 
 _MOST = 1000
 """Targets, and candidates of a history, that a row has in a step, on average at most.
@@ -158,32 +158,22 @@ def _grouped(values: np.ndarray, group_of: np.ndarray) -> tf.RaggedTensor:
 
 
 def questions(
-    asked: Interactions, train: Rows | None, history: str | None, query_id: str | None
+    asked: Interactions, known: Histories | None, history: str | None
 ) -> tuple[Values, np.ndarray]:
     """Returns each distinct query of a split, as it would ask, and whose each row is.
 
     Args:
       asked: The split.
-      train: What is known of queries; None: nothing.
+      known: What training knows of queries and their ids do not stand for yet; None:
+        nothing.
       history: Name of the value that holds it, if there is one.
-      query_id: The feature that is the query's own id, if it is one.
     """
     of_row, firsts = distinct(asked.query, asked.key)
     values = gather(dict(asked.query), firsts)
-    if history == OWN_HISTORY and train:
-        values[history] = train.histories.of(asked.key[firsts])
-    elif history and query_id:
-        values[query_id] = unless_told(values[query_id], values[history])
+    if history and known:
+        whole = known.of(asked.key[firsts])
+        values[history] = united(whole, values[history]) if history in values else whole
     return values, of_row
-
-
-def unless_told(ids: tf.Tensor, histories: tf.RaggedTensor) -> tf.Tensor:
-    """Returns ids, unknown where a history is told, which then speaks for its query.
-
-    An exported id stands for a history already, the one that training knew of.
-    """
-    told = tf.reduce_any(histories >= 0, axis=1)
-    return tf.where(told, tf.cast(-1, ids.dtype), ids)
 
 
 def row_batches(

@@ -74,7 +74,6 @@ def _exported(model: TwoTowerModel, inputs: Inputs, query_id: str) -> TwoTowers:
             inputs.query_graph,
             inputs.query_features,
             query_id,
-            bool(model.history_name and model.query_id),
         ),
         Side(
             model.candidate_tower,

@@ -9,10 +9,12 @@ which are then asked for. They are whole ones: the longer the training, the high
 temperature that is best.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 from scipy.sparse import csr_matrix
 
 from serving.evaluation import metrics
@@ -21,7 +23,6 @@ from trainer.config import ModelConfig, TrainingConfig
 from trainer.fit import fit
 from trainer.model import TwoTowerModel
 from trainer.rows import group, questions
-from trainer.towers import OWN_HISTORY
 
 OF_INTERACTIONS = 0.3
 """The temperature of rows that are interactions."""
@@ -141,7 +142,22 @@ def _score(
     """Trains a model on what is known and returns its NDCG@100 on what is asked."""
     alone = {"checkpoint": False, "early_stopping_patience": 0}
     fit(model, training.model_copy(update=alone), known, None, None)
-    return held_out_ndcg(model, known, asked, _K)
+    return held_out_ndcg(model, known, _by_id(asked, model), _K)
+
+
+def _by_id(asked: Interactions, model: TwoTowerModel) -> Interactions:
+    """Leaves out what is told of queries whose ids stand for all that is known.
+
+    It holds other interactions of theirs that are asked for.
+    """
+    told = asked.query.get(model.history_name or "")
+    if told is None or not model.query_id:
+        return asked
+    empty = tf.RaggedTensor.from_row_lengths(
+        told.flat_values[:0], tf.zeros_like(told.row_lengths())
+    )
+    query = {**asked.query, model.history_name: empty}
+    return dataclasses.replace(asked, query=query)
 
 
 def held_out_ndcg(
@@ -156,8 +172,7 @@ def held_out_ndcg(
       k: Length of the lists.
     """
     rows = group(known, model.history_name)
-    told = None if model.history_name == OWN_HISTORY else model.history_name
-    queries, query = questions(asked, rows, told, model.query_id)
+    queries, query = questions(asked, None, model.history_name)
     keys = np.zeros(query.max() + 1, np.int64)
     keys[query] = asked.key
     masked = rows.histories.of(keys)

@@ -74,6 +74,53 @@ def pooled(
     return total / (tf.sqrt(count) if root else count)
 
 
+def united(known: tf.RaggedTensor, told: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Returns what is known and what is told beyond it, of int64 [batch, None]."""
+    largest = [tf.reduce_max(one.flat_values) for one in (told, known)]
+    stride = 2 + tf.maximum(tf.reduce_max(largest), -1)  # for -1 as well
+
+    def places(values: tf.RaggedTensor) -> tf.Tensor:
+        return values.value_rowids() * stride + values.flat_values + 1
+
+    # With what no row can hold at the end, so that there is always a next one.
+    among = tf.concat([tf.sort(places(known)), [told.nrows() * stride]], axis=0)
+    wanted = places(told)
+    found = tf.gather(among, tf.searchsorted(among, wanted)) == wanted
+    new = tf.ragged.boolean_mask(told, told.with_flat_values(~found))
+    return tf.concat([known, new], axis=1)
+
+
+class KnownHistories(tf.Module):
+    """What training knew of queries whose ids stand for it, 4 bytes an interaction."""
+
+    def __init__(self, ids: np.ndarray, histories: tf.RaggedTensor, size: int):
+        """Keeps histories by the positions of their ids.
+
+        Args:
+          ids: int64 [queries]: positions in the vocabulary of the id, -1: unknown.
+          histories: int64 [queries, None]: positions in the catalogue.
+          size: Of the vocabulary.
+        """
+        super().__init__()
+        splits = histories.row_splits.numpy()
+        begin, end = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        begin[ids[ids >= 0]] = splits[:-1][ids >= 0]
+        end[ids[ids >= 0]] = splits[1:][ids >= 0]
+        self.begin = tf.Variable(begin, trainable=False)
+        self.end = tf.Variable(end, trainable=False)
+        self.candidates = tf.Variable(
+            tf.cast(histories.flat_values, tf.int32), trainable=False
+        )
+
+    def __call__(self, ids: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the histories of ids, int64 [batch, None]; of unknown ones, empty."""
+        begin = tf.gather(self.begin, tf.maximum(ids, 0))
+        end = tf.where(ids < 0, begin, tf.gather(self.end, tf.maximum(ids, 0)))
+        at = tf.ragged.range(begin, end)
+        found = tf.gather(self.candidates, at.flat_values)
+        return at.with_flat_values(tf.cast(found, tf.int64))
+
+
 class History(tf.keras.layers.Layer):
     """Embeds the candidates of a history, by the candidate tower's own table if it can.
 
@@ -211,6 +258,7 @@ class QueryTower(Tower):
         self.own_history = None
         if catalogue_size is not None:
             self.own_history = History(candidates or self._lookup(catalogue_size))
+        self.known: KnownHistories | None = None
         self.stranger = self.add_weight(
             "stranger", [config.embedding_dim], initializer="zeros", trainable=False
         )
@@ -218,6 +266,29 @@ class QueryTower(Tower):
     def encoder(self, name: str) -> tf.keras.layers.Layer:
         """Returns what embeds a value."""
         return self.own_history if name == OWN_HISTORY else super().encoder(name)
+
+    def remember(self, name: str, history: str, known: KnownHistories) -> None:
+        """Takes the embeddings of ids for those of ids with histories.
+
+        Args:
+          name: Of the id feature.
+          history: Name of the feature in which a request tells of its query.
+          known: The histories that ids stand for.
+        """
+        self._told, self.known = (name, history), known
+
+    def add_up(self, values: Values) -> tf.Tensor:
+        """Returns the sum of encoded features, float32 [batch, embedding_dim].
+
+        What is told of a query is added to what its id stands for, and not twice.
+        """
+        if self.known is None:
+            return super().add_up(values)
+        name, history = self._told
+        encode, known = self.encoder(history), self.known(values[name])
+        more = encode(united(known, values[history])) - encode(known)
+        others = {one: value for one, value in values.items() if one != history}
+        return super().add_up(others) + more
 
     def call(self, values: Values, training: bool = False) -> tf.Tensor:
         """Embeds preprocessed features as float32 [batch, dimensions].

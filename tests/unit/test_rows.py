@@ -27,9 +27,9 @@ from trainer.distribution import Share
 from trainer.feature_config import load_features
 from trainer.fit import VALID_ACCURACY, fit
 from trainer.model import Catalogue, TwoTowerModel
-from trainer.rows import group, questions, row_batches, unless_told
+from trainer.rows import group, questions, row_batches
 from trainer.task import SharedSoftmax
-from trainer.towers import OWN_HISTORY
+from trainer.towers import OWN_HISTORY, KnownHistories, united
 
 DATA = interactions()
 COUNTS = np.bincount(DATA.candidate, minlength=CANDIDATES)
@@ -447,33 +447,86 @@ def test_whoever_has_no_id_is_answered_by_a_history_alone(tmp_path):
     assert (best >= half).tolist() == [False, True]
 
 
-def test_a_told_history_speaks_for_its_query():
-    told = tf.ragged.constant([[3], [], [-1], [-1, 4]], tf.int64)
-    found = unless_told(tf.constant([7, 7, 7, 7], tf.int64), told)
-    assert found.numpy().tolist() == [-1, 7, 7, -1]
+def ragged(rows: list[list[int]]) -> tf.RaggedTensor:
+    return tf.ragged.constant(rows, tf.int64, ragged_rank=1)
 
 
-def test_a_declared_history_is_trained_on_parts_and_asked_as_it_is():
-    features = load_features({"user": "id", "before": "history"})
-    before = tf.ragged.constant(
-        [[at % CANDIDATES] for at in range(len(DATA))], tf.int64
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 9), max_size=6),
+            st.lists(st.integers(-1, 9), max_size=6),
+        ),
+        min_size=1,
+        max_size=5,
     )
+)
+@settings(deadline=None, max_examples=200)
+def test_what_is_told_is_added_to_what_is_known_once(rows):
+    found = united(ragged([known for known, _ in rows]), ragged([t for _, t in rows]))
+    assert found.to_list() == [
+        known + [one for one in told if one not in known] for known, told in rows
+    ]
+
+
+def test_known_histories_are_those_of_ids():
+    histories = ragged([[4, 5], [1], [], [7, 8, 9]])
+    known = KnownHistories(np.array([2, -1, 0, 3]), histories, size=5)
+    asked = tf.constant([3, -1, 0, 1, 4, 2], tf.int64)
+    assert known(asked).to_list() == [[7, 8, 9], [], [], [], [], [4, 5]]
+
+
+def of_declared_history() -> tuple[TwoTowerModel, Interactions]:
+    """A model whose requests may tell a history, and interactions that tell one."""
+    features = load_features({"user": "id", "before": "history"})
+    before = ragged([[at % CANDIDATES] for at in range(len(DATA))])
     data = Interactions({**DATA.query, "before": before}, DATA.candidate, DATA.key)
-    how = training(rows="query")
     made = TwoTowerModel(
-        towers(), how, features, {"user": QUERIES, "before": CANDIDATES},
+        towers(), training(rows="query", epochs=3, batch_size=8), features,
+        {"user": QUERIES, "before": CANDIDATES},
         Catalogue("item", load_features({"item": "id"}), {}, COUNTS),
         {"item": CANDIDATES}, "user",
     )  # fmt: skip
+    return made, data
+
+
+def test_a_declared_history_is_trained_on_parts_and_asked_with_what_is_known():
+    made, data = of_declared_history()
+    how = training(rows="query")
     assert made.history_name == "before" and made.query_tower.own_history is None
     rows = group(data, "before")
     assert list(rows.query) == ["user"] and len(rows) == len(by_user(DATA))
     (one,) = row_batches(rows, how, "before", "user", SEEN).take(1)
     assert set(one[QUERY]) == {"user", "before"}
-    values, of_row = questions(data, rows, "before", "user")
-    told = tf.gather(values["before"], of_row)
-    assert told.to_list() == before.to_list()
-    assert (values["user"].numpy() == -1).all()
+    values, of_row = questions(data, rows.histories, "before")
+    told = tf.gather(values["before"], of_row).to_list()
+    known = by_user(DATA)
+    for at, (user, one) in enumerate(zip(DATA.key, told, strict=True)):
+        own = at % CANDIDATES
+        assert one == known[user] + [own] * (own not in known[user])
+    assert (tf.gather(values["user"], of_row) == data.query["user"]).numpy().all()
+
+
+def test_a_told_history_is_added_to_the_one_that_an_id_stands_for():
+    made, data = of_declared_history()
+    how, known = training(rows="query", epochs=3, batch_size=8), by_user(DATA)
+    asked = [3, 3, 3, 3, -1]
+    unknown = next(c for c in range(CANDIDATES) if c not in known[3])
+    told = [[], known[3][:2], [-1, unknown, known[3][0]], [unknown], [unknown]]
+    before: list[np.ndarray] = []
+    fold = made.fold_histories
+
+    def watched(ids, histories) -> None:
+        whole = [known[3], known[3], [*known[3], unknown], [*known[3], unknown]]
+        with_all = {**users(asked), "before": ragged([*whole, [unknown]])}
+        before.append(made.query_tower(with_all).numpy())
+        fold(ids, histories)
+
+    made.fold_histories = watched
+    fit(made, how, data, None, None)
+    found = made.query_tower({**users(asked), "before": ragged(told)}).numpy()
+    np.testing.assert_allclose(found, before[0], rtol=1e-4, atol=1e-5)
+    assert np.abs(found[0] - found[2]).max() > 0.01
 
 
 def test_without_an_id_or_a_history_nothing_is_pooled():
