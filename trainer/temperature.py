@@ -150,14 +150,14 @@ def _by_id(asked: Interactions, model: TwoTowerModel) -> Interactions:
 
     It holds other interactions of theirs that are asked for.
     """
-    told = asked.query.get(model.history_name or "")
-    if told is None or not model.query_id:
+    name = model.history_name
+    if name is None or name not in asked.query or not model.query_id:
         return asked
+    told = asked.query[name]
     empty = tf.RaggedTensor.from_row_lengths(
         told.flat_values[:0], tf.zeros_like(told.row_lengths())
     )
-    query = {**asked.query, model.history_name: empty}
-    return dataclasses.replace(asked, query=query)
+    return dataclasses.replace(asked, query={**asked.query, name: empty})
 
 
 def held_out_ndcg(
