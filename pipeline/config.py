@@ -51,7 +51,7 @@ class _Strict(BaseModel):
 SECTIONS = ("interactions", "queries", "candidates")
 """The parts of a config that have a source."""
 
-TAKEN_NAMES = ("k", "exclude", "self")
+TAKEN_NAMES = ("k", "exclude", "leaves_to_search", "reorder", "self")
 """Names that requests have a use of their own for."""
 FEATURE_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 """What the inputs of a SavedModel's signature may be called."""

@@ -274,6 +274,8 @@ def _speed(summary: dict[str, Any]) -> list[str]:
             for label, key in (
                 ("single query, exact search", "exact"),
                 ("single query, index", "scann"),
+                ("single query, native engine", "native"),
             )
+            if key in latency
         ),
     ]

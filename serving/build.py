@@ -12,10 +12,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving import manifest
+from serving import manifest, native
 from serving.errors import UserError
 from serving.index_config import IndexConfig, plan_index
-from serving.servable import EXCLUDE, K, Servable, missing_value
+from serving.servable import (
+    EXCLUDE,
+    LEAVES_TO_SEARCH,
+    REORDER,
+    SCANN_FILES,
+    K,
+    Servable,
+    missing_feature,
+)
 from serving.towers import Towers, read_recipe
 
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -105,6 +113,15 @@ def build_servable(
             folder,
         )
         servable.save(path)
+        if plan.kind in ("exact", "scann"):
+            native.write(
+                path,
+                towers_path,
+                candidates.ids,
+                candidates.titles,
+                candidates.embeddings,
+                os.path.join(folder, SCANN_FILES) if plan.kind == "scann" else None,
+            )
     _write_warmup(path, servable)
     manifest.write(
         path,
@@ -128,13 +145,13 @@ def _write_warmup(path: str, servable: Servable) -> None:
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = "serving_default"
     for name, spec in servable.towers.query_features.items():
-        value = missing_value(spec)
-        several = spec.shape.rank == 2 and spec.dtype == tf.string
         request.inputs[name].CopyFrom(
-            tf.make_tensor_proto([[value] if several else value], spec.dtype)
+            tf.make_tensor_proto([missing_feature(spec)], spec.dtype)
         )
     request.inputs[K].CopyFrom(tf.make_tensor_proto(servable.default_k, tf.int32))
     request.inputs[EXCLUDE].CopyFrom(tf.make_tensor_proto([], tf.string, [1, 0]))
+    for name in (LEAVES_TO_SEARCH, REORDER):
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(0, tf.int32))
     log = prediction_log_pb2.PredictionLog()
     log.predict_log.request.CopyFrom(request)
     target = os.path.join(path, _WARMUP)

@@ -8,27 +8,42 @@ catalogue and -1 means that there is no such result (its score is -inf). `m` may
 smaller than `k`.
 """
 
-import uuid
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from serving.index_config import IndexPlan
+from serving import scann_files
+from serving.index_config import MOST_REORDERED, IndexPlan
 
 if TYPE_CHECKING:
     from tensorflow_recommenders.layers import factorized_top_k
 
 
+class Effort(NamedTuple):
+    """How hard a request wants to be searched for; 0: as the index was built."""
+
+    leaves_to_search: Any = 0
+    """int32 scalar; bounded by the leaves that there are."""
+    reorder: Any = 0
+    """int32 scalar: hits to rescore, at most `MOST_REORDERED`."""
+
+
+AS_BUILT = Effort()
+
+
 class Index(Protocol):
     """What a servable asks of an index."""
 
-    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(
+        self, queries: tf.Tensor, k: tf.Tensor, effort: Effort = AS_BUILT
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Finds the candidates with the highest dot products.
 
         Args:
           queries: float32 [batch, dimensions].
           k: int32 scalar, at least 1; may exceed the catalogue.
+          effort: For ScaNN.
 
         Returns:
           Scores float32 [batch, m] and rows int32 [batch, m], m <= k, best first.
@@ -44,7 +59,9 @@ class ExactIndex(tf.Module):
         super().__init__()
         self.embeddings = tf.Variable(embeddings, trainable=False, dtype=tf.float32)
 
-    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(
+        self, queries: tf.Tensor, k: tf.Tensor, effort: Effort = AS_BUILT
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Index.search`; ties go to the lower row."""
         scores = tf.matmul(queries, self.embeddings, transpose_b=True)
         return tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
@@ -65,46 +82,46 @@ def _drop_bogus(
 class ScannIndex(tf.Module):
     """ScaNN: partition, asymmetric hashing, exact rescoring of the best."""
 
-    def __init__(self, embeddings: np.ndarray, plan: IndexPlan):
-        """Builds the index over float32 [candidates, dimensions] embeddings."""
+    def __init__(self, vectors: tf.Variable, plan: IndexPlan, folder: str):
+        """Reads what `scann_files.build` has written.
+
+        Args:
+          vectors: float32 [candidates, dimensions].
+          plan: The knobs that it was built with.
+          folder: Local, with its files.
+        """
         super().__init__()
         from scann.scann_ops.py import scann_ops
 
         self._ops = scann_ops
-        self._candidates = len(embeddings)
-        self._reorder = plan.reorder
-        builder = scann_ops.builder(embeddings, plan.k, "dot_product")
-        if plan.leaves:
-            builder = builder.tree(
-                plan.leaves,
-                plan.leaves_to_search,
-                training_sample_size=plan.training_sample,
-                training_iterations=plan.training_iterations,
-                min_partition_size=1,
-            )
-        threshold = plan.anisotropic_threshold
-        builder = builder.score_ah(
-            plan.dimensions_per_block,
-            # ScaNN spells "plain quantisation" as NaN.
-            anisotropic_quantization_threshold=threshold or float("nan"),
-            training_sample_size=min(100_000, len(embeddings)),
-        )
-        if plan.reorder:
-            builder = builder.reorder(plan.reorder)
-        # A unique name: two indexes in one process must never share a resource.
-        searcher = builder.build(shared_name=f"scann-{uuid.uuid4()}")
-        self.state = searcher.serialize_to_module()
+        self._candidates = vectors.shape[0]
+        self._plan = plan
+        self.state = scann_files.load_state(folder, vectors)
 
-    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(
+        self, queries: tf.Tensor, k: tf.Tensor, effort: Effort = AS_BUILT
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Index.search`; rescores at least k hits, so that k may be raised."""
+        plan = self._plan
         searcher = self._ops.searcher_from_module(self.state)
         k = tf.minimum(k, self._candidates)
+        leaves = _or_default(effort.leaves_to_search, plan.leaves_to_search)
+        reorder = _or_default(effort.reorder, plan.reorder)
         result = searcher.search_batched(
             queries,
             final_num_neighbors=k,
-            pre_reorder_num_neighbors=tf.maximum(k, self._reorder),
+            pre_reorder_num_neighbors=tf.maximum(
+                k, tf.minimum(reorder, MOST_REORDERED)
+            ),
+            leaves_to_search=tf.minimum(leaves, plan.leaves) if plan.leaves else None,
         )
         return _drop_bogus(result.distances, result.indices, self._candidates)
+
+
+def _or_default(given: Any, default: int) -> tf.Tensor:
+    """Returns what a request asks for, or what the index was built with for 0."""
+    given = tf.convert_to_tensor(given)
+    return tf.where(given > 0, given, default)
 
 
 class TfrsIndex(tf.Module):
@@ -118,28 +135,32 @@ class TfrsIndex(tf.Module):
         # Identifiers are left to the layer: it then answers with rows.
         self.layer.index(tf.constant(embeddings))
 
-    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(
+        self, queries: tf.Tensor, k: tf.Tensor, effort: Effort = AS_BUILT
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Index.search`."""
         scores, rows = self.layer(queries, k=tf.minimum(k, self._candidates))
         return _drop_bogus(scores, tf.cast(rows, tf.int32), self._candidates)
 
 
-def build_index(embeddings: np.ndarray, plan: IndexPlan) -> Index:
-    """Builds the index that a plan asks for.
+def make_index(exact: ExactIndex, plan: IndexPlan, folder: str) -> Index:
+    """Makes the index that a plan asks for.
 
     Args:
-      embeddings: float32 [candidates, dimensions].
+      exact: Exact search over the same embeddings.
       plan: Settled knobs, from `serving.index_config.plan_index`.
+      folder: Local; where `scann_files.build` has written, for kind "scann".
 
     Returns:
-      The index; exact search for kind "exact".
+      The index; `exact` itself for kind "exact".
     """
     if plan.kind == "exact":
-        return ExactIndex(embeddings)
+        return exact
     if plan.kind == "scann":
-        return ScannIndex(embeddings, plan)
+        return ScannIndex(exact.embeddings, plan, folder)
     from tensorflow_recommenders.layers import factorized_top_k
 
+    embeddings = exact.embeddings.numpy()
     if plan.kind == "tfrs-brute-force":
         return TfrsIndex(factorized_top_k.BruteForce(k=plan.k), embeddings)
     layer = factorized_top_k.ScaNN(

@@ -15,6 +15,8 @@ PARTITION_FROM = 100_000
 # Asymmetric hashing learns 16 codes a block from at least as many points; with one
 # point ScaNN 1.3.2 ends the process.
 HASHABLE_FROM = 16
+MOST_REORDERED = 100_000
+"""Hits that a request may have rescored, lest one takes the time of all others."""
 # ScaNN draws its training sample at random, so that it may be smaller than asked.
 _POINTS_PER_LEAF = 40
 
@@ -43,6 +45,15 @@ class IndexConfig(BaseModel):
     """Dimensions that share one 4-bit code; 2 is ScaNN's own advice."""
     anisotropic_threshold: float = Field(default=0.2, ge=0, lt=1)
     """Anisotropic quantisation threshold for dot products; 0: plain quantisation."""
+    spherical: bool = False
+    """Partition by direction alone; for embeddings that are all of one length."""
+    quantize_centroids: bool = False
+    """Choose partitions by 8-bit centroids; worth it from some ten thousand leaves."""
+    soar_lambda: float = Field(default=0, ge=0)
+    """SOAR: each candidate in a second partition too, found by the native engine; ScaNN
+    advises 1.5; 0: in one only."""
+    reorder_type: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Of the vectors that rescore; bfloat16 halves the native engine's memory."""
     training_sample: PositiveInt = 250_000
     """Candidates that train the partition."""
     training_iterations: PositiveInt = 12
@@ -74,6 +85,11 @@ class IndexPlan(BaseModel):
     """0: approximate scores are final."""
     dimensions_per_block: int
     anisotropic_threshold: float
+    spherical: bool = False
+    quantize_centroids: bool = False
+    soar_lambda: float = 0
+    """0: each candidate is in one partition."""
+    reorder_type: str = "float32"
     training_sample: int
     training_iterations: int
 
@@ -130,6 +146,14 @@ def _leaves_to_search(config: IndexConfig, leaves: int) -> int:
     return _clamp("leaves_to_search", config.leaves_to_search, leaves, there_are)
 
 
+def _soar_lambda(config: IndexConfig, leaves: int) -> float:
+    """Returns SOAR's lambda, 0 where there are no partitions."""
+    if config.soar_lambda and not leaves:
+        _log.warning("index.soar_lambda changed to 0: there are no partitions")
+        return 0
+    return config.soar_lambda
+
+
 def _training_sample(config: IndexConfig, leaves: int, candidates: int) -> int:
     """Returns how many candidates train the partition."""
     least = min(_POINTS_PER_LEAF * leaves, candidates)
@@ -173,6 +197,10 @@ def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPl
             f"embeddings have {dimensions} dimensions",
         ),
         anisotropic_threshold=config.anisotropic_threshold,
+        spherical=config.spherical,
+        quantize_centroids=config.quantize_centroids,
+        soar_lambda=_soar_lambda(config, leaves),
+        reorder_type=config.reorder_type,
         training_sample=_training_sample(config, leaves, candidates),
         training_iterations=config.training_iterations,
     )

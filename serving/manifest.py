@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from serving.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when a servable's signatures, or what they mean, change."""
 
 _PATH = os.path.join("assets.extra", "manifest.json")

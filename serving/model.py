@@ -15,10 +15,13 @@ from serving.servable import (
     CANDIDATE_ID,
     EMBEDDING,
     EXCLUDE,
+    LEAVES_TO_SEARCH,
+    OPTIONS,
+    REORDER,
     SCORE,
     TITLE,
     K,
-    missing_value,
+    missing_feature,
 )
 
 
@@ -69,7 +72,7 @@ class Recommender:
         self.query_features = {
             name: spec
             for name, spec in self.signature("serving_default").items()
-            if name not in (K, EXCLUDE)
+            if name not in OPTIONS
         }
 
     def signature(self, name: str) -> dict[str, tf.TensorSpec]:
@@ -102,6 +105,8 @@ class Recommender:
         k: int | None = None,
         exclude: list[list[str]] | None = None,
         exact: bool = False,
+        leaves_to_search: int = 0,
+        reorder: int = 0,
     ) -> dict[str, tf.Tensor]:
         """Answers a batch.
 
@@ -110,6 +115,8 @@ class Recommender:
           k: Results a query; null: as the config of the model says.
           exclude: Candidate ids to leave out, a list for each query, or one for all.
           exact: Search exhaustively instead of through the index.
+          leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
+          reorder: Hits that ScaNN rescores; 0: as the index was built.
 
         Returns:
           `candidate_id`, `title` (strings) and `score` (float32), each [batch, k];
@@ -127,6 +134,10 @@ class Recommender:
             options[EXCLUDE] = tf.ragged.constant(
                 exclude, tf.string, ragged_rank=1
             ).to_tensor("")
+        if leaves_to_search:
+            options[LEAVES_TO_SEARCH] = tf.constant(leaves_to_search, tf.int32)
+        if reorder:
+            options[REORDER] = tf.constant(reorder, tf.int32)
         return function(features, **options)
 
     def recommend(
@@ -178,15 +189,9 @@ class Recommender:
         return {
             name: [_read_feature(name, query[name], spec)]
             if name in query
-            else [_missing(spec)]
+            else [missing_feature(spec)]
             for name, spec in self.query_features.items()
         }
-
-
-def _missing(spec: tf.TensorSpec) -> Any:
-    """Returns what stands for a missing feature, none of a list."""
-    several = spec.shape.rank == 2 and spec.dtype == tf.string
-    return [""] if several else missing_value(spec)
 
 
 def _read_feature(name: str, given: str | Sequence[str], spec: tf.TensorSpec) -> Any:

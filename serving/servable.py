@@ -12,6 +12,8 @@ every answer:
   answered by exact search.
 * An excluded id never comes back; an excluded id that is not in the catalogue, and
   the empty string, exclude nothing. An empty batch gives an empty answer.
+* A request may say how hard to search for it (`leaves_to_search`, `reorder`), within
+  bounds; what is not said, or 0, is as the index was built.
 * A query id never seen in training is answered from the candidates' bias alone.
 """
 
@@ -24,17 +26,24 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving import scann_files
 from serving.errors import UserError
-from serving.index import ExactIndex, Index, build_index
+from serving.index import AS_BUILT, Effort, ExactIndex, Index, make_index
 from serving.index_config import IndexPlan
 
 K = "k"
 EXCLUDE = "exclude"
+LEAVES_TO_SEARCH = "leaves_to_search"
+REORDER = "reorder"
+OPTIONS = (K, EXCLUDE, LEAVES_TO_SEARCH, REORDER)
+"""What a request may say beside what is asked for."""
 CANDIDATE_ID = "candidate_id"
 TITLE = "title"
 SCORE = "score"
 EMBEDDING = "embedding"
 
+SCANN_FILES = "scann"
+"""Folder of ScaNN's own files, beside the id file."""
 QUERY_SEGMENT = "query_segment"
 WARM, COLD = "warm", "cold"
 
@@ -179,21 +188,28 @@ class Servable(tf.Module):
           ids: Candidate ids, [candidates].
           titles: What to show for each candidate, [candidates].
           plan: The settled knobs.
-          folder: Where to keep the id file until the model is saved.
+          folder: Where to keep the id file, and ScaNN's, until the model is saved.
         """
         super().__init__()
         self._folder = folder or tempfile.mkdtemp(prefix="shortlist-")
         self.towers = towers
         self.catalogue = Catalogue(ids, titles, self._folder)
+        scann = os.path.join(self._folder, SCANN_FILES)
+        if plan.kind == "scann":
+            # First, so that what training takes is free again before all else.
+            scann_files.build(embeddings, plan, scann)
         self.exact = ExactIndex(embeddings)
-        self.index = (
-            self.exact if plan.kind == "exact" else build_index(embeddings, plan)
-        )
+        self.index = make_index(self.exact, plan, scann)
         self.default_k = plan.k
         self.dimensions = embeddings.shape[1]
 
     def _answer(
-        self, index: Index, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor
+        self,
+        index: Index,
+        queries: tf.Tensor,
+        k: tf.Tensor,
+        exclude: tf.Tensor,
+        effort: Effort = AS_BUILT,
     ) -> dict[str, tf.Tensor]:
         """Searches an index for embedded queries; see the module for what holds."""
         checked = tf.debugging.assert_greater_equal(
@@ -206,7 +222,7 @@ class Servable(tf.Module):
         # Over-fetch, so that k are left whatever is excluded.
         size = self.catalogue.size
         wanted = tf.minimum(tf.minimum(k, size) + tf.shape(excluded)[1], size)
-        scores, rows = keep_best(*index.search(queries, wanted), excluded, k)
+        scores, rows = keep_best(*index.search(queries, wanted, effort), excluded, k)
         if index is not self.exact:
             left = size - _count_distinct_known(excluded)
             found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
@@ -242,14 +258,17 @@ class Servable(tf.Module):
     def save(self, path: str) -> None:
         """Writes the SavedModel with its signatures into a folder.
 
-        Signatures: `serving_default` and `exact` (query features, k, exclude),
-        `serving_examples` (serialized tf.Examples), `embed_query`, `embed_candidate`,
-        and `query_segment` (serialized tf.Examples), by which Evaluator slices.
+        Signatures: `serving_default` (query features, k, exclude, leaves_to_search,
+        reorder), `exact` (query features, k, exclude), `nearest` (as serving_default,
+        but of embeddings), `serving_examples` (serialized tf.Examples), `embed_query`,
+        `embed_candidate`, and `query_segment` (serialized tf.Examples), by which
+        Evaluator slices.
         """
         functions = _trace(self)
         # Kept as attributes too: called by name, k and exclude may be left out.
         self.recommend = functions["serving_default"]
         self.recommend_exact = functions["exact"]
+        self.nearest = functions["nearest"]
         tf.saved_model.save(self, path, signatures=functions)
 
 
@@ -267,8 +286,13 @@ def _trace(servable: Servable) -> dict[str, Callable]:
     default_k, no_exclusion = _defaults(servable)
     serialized = tf.TensorSpec([None], tf.string, "examples")
     return {
-        "serving_default": _searching(servable, servable.index),
-        "exact": _searching(servable, servable.exact),
+        "serving_default": _searching(servable, towers.embed_query, query_specs),
+        "exact": _searching_exactly(servable),
+        "nearest": _searching(
+            servable,
+            lambda query: query[EMBEDDING],
+            {EMBEDDING: tf.TensorSpec([None, servable.dimensions], name=EMBEDDING)},
+        ),
         "serving_examples": tf.function(examples, input_signature=[serialized]),
         "query_segment": _segmenting(towers),
         "embed_query": _embedding(towers.embed_query, query_specs),
@@ -286,12 +310,41 @@ def _defaults(servable: Servable) -> tuple[tf.Tensor, tf.Tensor]:
     )
 
 
-def _searching(servable: Servable, index: Index) -> Callable:
-    """Makes a signature of query features, k and exclude over one index."""
+def _searching(
+    servable: Servable, embed: Callable, query_specs: dict[str, tf.TensorSpec]
+) -> Callable:
+    """Makes a signature of a query and all options over the index."""
+    default_k, no_exclusion = _defaults(servable)
+    as_built = tf.constant(0, tf.int32)
+
+    # Tensors as defaults are written into the SavedModel: options are optional to
+    # TensorFlow Serving and to whoever calls the restored function by name.
+    @tf.function(
+        input_signature=[
+            query_specs,
+            tf.TensorSpec([], tf.int32, K),
+            tf.TensorSpec([None, None], tf.string, EXCLUDE),
+            tf.TensorSpec([], tf.int32, LEAVES_TO_SEARCH),
+            tf.TensorSpec([], tf.int32, REORDER),
+        ]
+    )
+    def search(
+        query: dict[str, tf.Tensor],
+        k: tf.Tensor = default_k,
+        exclude: tf.Tensor = no_exclusion,
+        leaves_to_search: tf.Tensor = as_built,
+        reorder: tf.Tensor = as_built,
+    ) -> dict[str, tf.Tensor]:
+        effort = Effort(leaves_to_search, reorder)
+        return servable._answer(servable.index, embed(query), k, exclude, effort)
+
+    return search
+
+
+def _searching_exactly(servable: Servable) -> Callable:
+    """Makes a signature of query features, k and exclude by exhaustive search."""
     default_k, no_exclusion = _defaults(servable)
 
-    # Tensors as defaults are written into the SavedModel: k and exclude are optional
-    # to TensorFlow Serving and to whoever calls the restored function by name.
     @tf.function(
         input_signature=[
             dict(servable.towers.query_features),
@@ -305,7 +358,7 @@ def _searching(servable: Servable, index: Index) -> Callable:
         exclude: tf.Tensor = no_exclusion,
     ) -> dict[str, tf.Tensor]:
         queries = servable.towers.embed_query(features)
-        return servable._answer(index, queries, k, exclude)
+        return servable._answer(servable.exact, queries, k, exclude)
 
     return search
 
@@ -355,6 +408,12 @@ def missing_value(spec: tf.TensorSpec) -> Any:
     if spec.shape.rank == 2:
         return [0.0] * spec.shape[1]
     return math.nan if spec.dtype.is_floating else 0
+
+
+def missing_feature(spec: tf.TensorSpec) -> Any:
+    """Returns what stands for a missing feature of one query, none of a list."""
+    several = spec.shape.rank == 2 and spec.dtype == tf.string
+    return [""] if several else missing_value(spec)
 
 
 def _parser(spec: tf.TensorSpec) -> Any:

@@ -11,6 +11,10 @@ import tensorflow as tf
 RECIPE = os.path.join("assets.extra", "recipe.json")
 """What towers were trained with, in their folder."""
 
+QUERY_ID = os.path.join("assets.extra", "query_id.json")
+"""Name of the query's id feature and where its vocabulary is, in their folder."""
+
+_CANDIDATE_SIDE = ("candidate_tower", "candidate_transform", "embed_candidate")
 _EMBED_QUERY = "embed_query"
 _EMBED_CANDIDATE = "embed_candidate"
 _EMBEDDING = "embedding"
@@ -47,6 +51,14 @@ class Towers(tf.Module):
         """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""
         return self.model.embed_query(features)[_EMBEDDING]
 
+    def save_query_tower(self, path: str) -> None:
+        """Writes a SavedModel with `embed_query` and what that needs, and no more."""
+        side = tf.Module()
+        for name, child in tf.train.TrackableView.children(self.model).items():
+            if name not in (*_CANDIDATE_SIDE, "signatures"):
+                setattr(side, name, child)
+        tf.saved_model.save(side, path, signatures={_EMBED_QUERY: side.embed_query})
+
     def is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Tells which queries training has seen, bool [batch]."""
         return self.model.is_known_query(features)
@@ -54,6 +66,25 @@ class Towers(tf.Module):
     def embed_candidate(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Embeds raw candidate features as float32 [batch, dimensions]."""
         return self.model.embed_candidate(features)[_EMBEDDING]
+
+
+def read_query_ids(path: str) -> tuple[str, list[str]] | None:
+    """Returns the query's id feature and the ids that training knew.
+
+    Args:
+      path: Folder of the towers' SavedModel.
+
+    Returns:
+      None where the query tower reads no id.
+    """
+    file = os.path.join(path, QUERY_ID)
+    if not tf.io.gfile.exists(file):
+        return None
+    with tf.io.gfile.GFile(file) as content:
+        about = json.loads(content.read())
+    with tf.io.gfile.GFile(os.path.join(path, about["vocabulary"]), "rb") as lines:
+        ids = lines.read().split(b"\n")[:-1]
+    return about["feature"], [one.decode() for one in ids]
 
 
 def read_recipe(path: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from serving.towers import RECIPE
+from serving.towers import QUERY_ID, RECIPE
 from trainer.checkpoints import kept_figure
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.distribution import is_chief, make_strategy
@@ -21,7 +21,12 @@ from trainer.model import TwoTowerModel
 from trainer.temperature import find_temperature
 from trainer.towers import OWN_HISTORY
 from trainer.tuner_config import changed
-from trainer.warm_start import QUERY_TOWER, save_vocabularies, warm_start
+from trainer.warm_start import (
+    QUERY_TOWER,
+    save_vocabularies,
+    vocabulary_path,
+    warm_start,
+)
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -62,6 +67,8 @@ def run_fn(fn_args: FnArgs) -> None:
         towers.save(path)
         save_vocabularies(path, vocabularies)
         _save_recipe(path, recipe, training, temperature)
+        if inputs.query_id:
+            _save_query_id(path, inputs.query_id)
     if is_chief(strategy):
         delete_state(fn_args)
 
@@ -95,6 +102,16 @@ def _save_recipe(
     }
     with tf.io.gfile.GFile(os.path.join(path, RECIPE), "w") as file:
         file.write(json.dumps(used, indent=1))
+
+
+def _save_query_id(path: str, query_id: str) -> None:
+    """Writes beside the towers where the ids are that they know."""
+    about = {
+        "feature": query_id,
+        "vocabulary": vocabulary_path(QUERY_TOWER, query_id),
+    }
+    with tf.io.gfile.GFile(os.path.join(path, QUERY_ID), "w") as file:
+        file.write(json.dumps(about))
 
 
 @contextlib.contextmanager

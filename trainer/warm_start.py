@@ -65,12 +65,13 @@ def save_vocabularies(path: str, vocabularies: Vocabularies) -> None:
         folder = os.path.join(path, _VOCABULARIES, tower)
         tf.io.gfile.makedirs(folder)
         for feature, file in vocabularies[tower].items():
-            tf.io.gfile.copy(file, _vocabulary(path, tower, feature), overwrite=True)
+            target = os.path.join(path, vocabulary_path(tower, feature))
+            tf.io.gfile.copy(file, target, overwrite=True)
 
 
-def _vocabulary(path: str, tower: str, feature: str) -> str:
-    """Returns where the towers keep a feature's vocabulary, for any name of it."""
-    return os.path.join(path, _VOCABULARIES, tower, vocabulary_name(feature))
+def vocabulary_path(tower: str, feature: str) -> str:
+    """Returns where in their folder towers keep a vocabulary, for any feature name."""
+    return os.path.join(_VOCABULARIES, tower, vocabulary_name(feature))
 
 
 def warm_start(model: Any, vocabularies: Vocabularies, path: str) -> None:
@@ -91,7 +92,7 @@ def warm_start(model: Any, vocabularies: Vocabularies, path: str) -> None:
             done.add(id(new))
             feature = _feature_at(place)
             file = vocabularies[tower].get(feature)
-            saved = _vocabulary(path, tower, feature)
+            saved = os.path.join(path, vocabulary_path(tower, feature))
             if file is None or new.shape.rank != 2:
                 if new.shape == old.shape:
                     new.assign(old)

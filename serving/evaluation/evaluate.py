@@ -37,7 +37,14 @@ from serving.evaluation.interactions import (  # noqa: E402
     sample,
 )
 from serving.model import Recommender  # noqa: E402
-from serving.servable import CANDIDATE_ID, EXCLUDE, K  # noqa: E402
+from serving.native import NativeEngine, has_native_engine  # noqa: E402
+from serving.servable import (  # noqa: E402
+    CANDIDATE_ID,
+    EXCLUDE,
+    LEAVES_TO_SEARCH,
+    REORDER,
+    K,
+)
 
 KS = (1, 5, 10, 50, 100)
 RECALL_KS = (10, 100)
@@ -69,9 +76,12 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     model = Recommender(request["model"])
     load_seconds = time.perf_counter() - started
     data = _Data(model, request, config)
-    lists = _retrieve(model, data)
+    embedded = model.embed_query(data.queries.features)
+    lists = _retrieve(model, data, embedded)
+    has_native = has_native_engine(request["model"])
+    engine = NativeEngine(request["model"]) if has_native else None
     # Before anything else is loaded or fitted.
-    latency = _latency(model, data.queries, config)
+    latency = _latency(model, engine, data.queries, config)
     found = {
         name: {False: lists[name], True: lists[f"{name}_masked"]}
         for name in ("exact", MODEL)
@@ -97,6 +107,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         "exact_signature_recall": _mean_recall(
             lists["exact_signature"], lists["exact"], 100
         ),
+        "native_recall": engine and _native_recall(engine, embedded, lists["exact"]),
         "latency_ms": latency,
         "baselines": {name: figures[name] for name in others if name != PREVIOUS},
         PREVIOUS: figures.get(PREVIOUS),
@@ -410,15 +421,21 @@ def _mean_recall(approximate: np.ndarray, exact: np.ndarray, k: int) -> float:
     return float(metrics.recall_against_exact(approximate, exact, k).mean())
 
 
-def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
+def _retrieve(
+    model: Recommender, data: _Data, queries: np.ndarray
+) -> dict[str, np.ndarray]:
     """Asks each query once: by the index, by the exact signature, and in NumPy.
+
+    Args:
+      model: The servable.
+      data: What to ask.
+      queries: The same embedded, [queries, dimensions].
 
     Returns:
       Rows of the catalogue, [queries, max(KS)]; `scann@k` and `scann_masked@k`, for
       each k of RECALL_KS, are [queries, k].
     """
     longest = max(KS)
-    queries = model.embed_query(data.queries.features)
     embeddings = model.embeddings()
     lists = {
         "exact": metrics.exact_top_k(queries, embeddings, longest)[1],
@@ -433,6 +450,17 @@ def _retrieve(model: Recommender, data: _Data) -> dict[str, np.ndarray]:
         lists |= {f"{name}@{k}": _ask(model, data, exclude, k) for k in RECALL_KS}
         lists[name] = lists[f"{name}@{longest}"]
     return lists
+
+
+def _native_recall(
+    engine: NativeEngine, queries: np.ndarray, exact: np.ndarray
+) -> dict[str, float]:
+    """Returns the native engine's recall at each k of RECALL_KS."""
+    size = len(engine.embeddings)
+    return {
+        str(k): _mean_recall(engine.nearest_batch(queries, min(k, size))[0], exact, k)
+        for k in RECALL_KS
+    }
 
 
 def _previous_lists(path: str, data: _Data) -> dict[bool, np.ndarray]:
@@ -463,18 +491,26 @@ def _ask(
 
 
 def _latency(
-    model: Recommender, queries: Queries, config: EvaluationConfig
+    model: Recommender,
+    engine: NativeEngine | None,
+    queries: Queries,
+    config: EvaluationConfig,
 ) -> dict[str, Any]:
-    """Times single queries, exact and index in turn, so that noise falls on both."""
-    calls = {
-        "exact": model.signature_function("exact"),
-        "scann": model.signature_function("serving_default"),
-    }
+    """Times single queries, by each way in turn, so that noise falls on all of them."""
     options = {
         K: tf.constant(_LATENCY_K, tf.int32),
         EXCLUDE: tf.constant([], tf.string, shape=(1, 0)),
     }
+    as_built = {name: tf.constant(0, tf.int32) for name in (LEAVES_TO_SEARCH, REORDER)}
+    calls = {
+        "exact": functools.partial(model.signature_function("exact"), **options),
+        "scann": functools.partial(
+            model.signature_function("serving_default"), **options, **as_built
+        ),
+    }
     taken: dict[str, list[float]] = {name: [] for name in calls}
+    if engine:
+        taken["native"] = []
     for turn in range(_WARMUP_QUERIES + config.latency_queries):
         row = turn % len(queries)
         features = {
@@ -483,8 +519,13 @@ def _latency(
         }
         for name, call in calls.items():
             started = time.perf_counter()
-            call(**features, **options)[CANDIDATE_ID].numpy()
+            call(**features)[CANDIDATE_ID].numpy()
             taken[name].append((time.perf_counter() - started) * 1e3)
+        if engine:
+            query = _native_query(engine, queries, row)
+            started = time.perf_counter()
+            engine.recommend(query, _LATENCY_K)
+            taken["native"].append((time.perf_counter() - started) * 1e3)
     result: dict[str, Any] = {
         name: {
             f"p{p}": float(np.percentile(values[_WARMUP_QUERIES:], p))
@@ -495,6 +536,14 @@ def _latency(
     result["k"] = _LATENCY_K
     result["queries"] = config.latency_queries
     return result
+
+
+def _native_query(engine: NativeEngine, queries: Queries, row: int) -> dict[str, Any]:
+    """Returns a query as the native engine is asked, an id alone as text."""
+    query = {name: values[row] for name, values in queries.features.items()}
+    if set(query) == {engine.query_id}:
+        return {name: value.decode() for name, value in query.items()}
+    return query
 
 
 def main(request_path: str, report_path: str) -> int:

@@ -47,7 +47,7 @@ def index_gates(config: GatesConfig, report: dict[str, Any]) -> list[Gate]:
 
     Args:
       config: The bounds.
-      report: `recall`, `latency_ms`, `exact_signature_recall`,
+      report: `recall`, `native_recall`, `latency_ms`, `exact_signature_recall`,
         `top_k_accuracy_masked`, `baselines` and `intervals` as the report has them.
 
     Returns:
@@ -65,6 +65,11 @@ def index_gates(config: GatesConfig, report: dict[str, Any]) -> list[Gate]:
     if config.min_recall_at_10 is not None:
         recall = report["recall"]["10"]
         gates.append(Gate("recall@10", recall, config.min_recall_at_10, "at least"))
+        if report["native_recall"]:
+            native = report["native_recall"]["10"]
+            gates.append(
+                Gate("native recall@10", native, config.min_recall_at_10, "at least")
+            )
     if config.max_p99_ms is not None:
         p99 = report["latency_ms"]["scann"]["p99"]
         gates.append(Gate("latency_p99_ms", p99, config.max_p99_ms, "at most"))

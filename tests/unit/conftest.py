@@ -4,6 +4,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import subprocess
@@ -166,6 +167,12 @@ def save_towers(
     module.is_known_query = is_known_query
     signatures = {"embed_query": embed_query, "embed_candidate": embed_candidate}
     tf.saved_model.save(module, path, signatures=signatures)
+    extra = os.path.join(path, "assets.extra")
+    os.makedirs(extra)
+    with open(os.path.join(extra, "query_id.json"), "w") as file:
+        json.dump({"feature": "user_id", "vocabulary": "assets.extra/users"}, file)
+    with open(os.path.join(extra, "users"), "w") as file:
+        file.writelines(f"{user}\n" for user in users)
     temperature = np.full((len(users), 1), config.temperature)
     return (
         np.hstack([_unit(query_table.astype(np.float64)), temperature]),

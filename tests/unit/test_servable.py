@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -22,12 +23,14 @@ from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_recommenders.layers import factorized_top_k
 
+from serving import scann_files
 from serving.build import build_servable
 from serving.errors import UserError
-from serving.index import ScannIndex, build_index
+from serving.index import ExactIndex, Index, make_index
 from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.model import Recommender
 from serving.servable import (
+    OPTIONS,
     Catalogue,
     Servable,
     _count_distinct_known,
@@ -275,13 +278,22 @@ def make_plan(vectors: np.ndarray, **knobs: Any) -> IndexPlan:
     return plan_index(IndexConfig(**knobs), *vectors.shape)
 
 
+def index_over(vectors: np.ndarray, plan: IndexPlan) -> Index:
+    with tempfile.TemporaryDirectory() as folder:
+        files = f"{folder}/scann"
+        if plan.kind == "scann":
+            scann_files.build(vectors, plan, files)
+        return make_index(ExactIndex(vectors), plan, files)
+
+
 class Over:
     """A servable over given vectors, asked with embedded queries."""
 
-    def __init__(self, vectors: np.ndarray, folder: pathlib.Path, **knobs: Any):
+    def __init__(self, vectors: np.ndarray, below: pathlib.Path, **knobs: Any):
+        folder = tempfile.mkdtemp(dir=below)
         ids = [f"row {row}" for row in range(len(vectors))]
         plan = make_plan(vectors, **knobs)
-        self.servable = Servable(tf.Module(), vectors, ids, ids, plan, str(folder))
+        self.servable = Servable(tf.Module(), vectors, ids, ids, plan, folder)
         self.index = self.servable.index
         specs = [
             tf.TensorSpec([None, vectors.shape[1]]),
@@ -328,7 +340,7 @@ def test_plain_tfrs_pads_with_the_first_row(vectors):
 
 @pytest.mark.parametrize("kind", SCANN_KINDS)
 def test_an_index_says_where_its_leaves_held_nothing_more(kind, vectors):
-    index = build_index(vectors, make_plan(vectors, kind=kind, **FEW_LEAVES))
+    index = index_over(vectors, make_plan(vectors, kind=kind, **FEW_LEAVES))
     scores, rows = (t.numpy() for t in index.search(tf.constant(vectors[1:40]), 50))
     assert (rows < 0).any()
     assert (scores[rows < 0] == -np.inf).all()
@@ -390,7 +402,7 @@ def test_a_single_leaf_gives_the_same_row_over_and_over(vectors, tmp_path):
     # What ScaNN 1.3.2 does, and why plan_index never asks for it.
     plan = make_plan(vectors, kind="scann", leaves=2, leaves_to_search=1)
     plan = plan.model_copy(update={"leaves": 1})
-    _, rows = ScannIndex(vectors, plan).search(tf.constant(vectors[:5]), tf.constant(9))
+    _, rows = index_over(vectors, plan).search(tf.constant(vectors[:5]), tf.constant(9))
     assert [len(set(row)) for row in rows.numpy()] == [1] * 5
     for kind in SCANN_KINDS:
         servable = Over(vectors, tmp_path, kind=kind, leaves=1, reorder=200)
@@ -434,7 +446,7 @@ def test_scann_without_a_partition_finds_the_best(vectors):
     plan = make_plan(vectors, kind="scann", k=10).model_copy(
         update={"leaves": 0, "leaves_to_search": 0}
     )
-    _, rows = ScannIndex(vectors, plan).search(tf.constant(vectors), tf.constant(10))
+    _, rows = index_over(vectors, plan).search(tf.constant(vectors), tf.constant(10))
     order = np.argsort(-(vectors.astype(float) @ vectors.T), axis=1)[:, :10]
     shared = [len(set(a) & set(b)) for a, b in zip(rows.numpy(), order, strict=True)]
     assert np.mean(shared) >= 9.9
@@ -583,10 +595,16 @@ def test_the_signature_carries_defaults_for_k_and_exclude(build):
     content = pathlib.Path(build("scann").path, "saved_model.pb").read_bytes()
     model = saved_model_pb2.SavedModel.FromString(content)
     signatures = model.meta_graphs[0].signature_def
-    for name in ("serving_default", "exact"):
-        assert set(signatures[name].inputs) == {"user_id", "k", "exclude"}
+    effort = {"leaves_to_search", "reorder"}
+    for name, query, more in (
+        ("serving_default", "user_id", effort),
+        ("nearest", "embedding", effort),
+        ("exact", "user_id", set()),
+    ):
+        assert set(signatures[name].inputs) == {query, "k", "exclude"} | more
         defaults = {n: tf.make_ndarray(d) for n, d in signatures[name].defaults.items()}
-        assert set(defaults) == {"k", "exclude"}
+        assert set(defaults) == {"k", "exclude"} | more
+        assert all(defaults[one] == 0 for one in more)
         assert defaults["k"] == DEFAULT_K and defaults["k"].dtype == np.int32
         assert defaults["exclude"].shape == (1, 0)
     assert set(signatures["serving_examples"].inputs) == {"examples"}
@@ -682,7 +700,7 @@ for name, model in models.items():
         for key, (kind, value) in call["inputs"].items():
             if kind == "base64":
                 value = [base64.b64decode(one) for one in value]
-            dtype = tf.int32 if kind == "int32" else tf.string
+            dtype = {"int32": tf.int32, "float": tf.float32}.get(kind, tf.string)
             inputs[key] = tf.constant(value, dtype)
         answer = model.signature_function(call["signature"])(**inputs)
         answers.append({key: plain(value.numpy().tolist())
@@ -697,9 +715,15 @@ def calls(world: World) -> list[dict[str, Any]]:
     """One request or more of every signature."""
     users = ["text", [*world.users[:5], NOBODY]]
     ragged = [["007", world.ranking("1")[0], ""], ["", "", ""], ["7", "x", "7"]]
+    embedded = ["float", world.query_vectors[:6].tolist()]
+    effort = {"leaves_to_search": ["int32", 5], "reorder": ["int32", 40]}
     requests = [
-        {"signature": name, "inputs": {"user_id": users, "k": ["int32", k], **more}}
-        for name in ("serving_default", "exact")
+        {"signature": name, "inputs": {**query, "k": ["int32", k], **more}}
+        for name, query in (
+            ("serving_default", {"user_id": users, **effort}),
+            ("exact", {"user_id": users}),
+            ("nearest", {"embedding": embedded, **effort}),
+        )
         for k, more in (
             (7, {"exclude": ["text", [[]]]}),
             (CANDIDATES + 3, {"exclude": ["text", [world.ids[:50]]]}),
@@ -733,13 +757,12 @@ def answer_in_memory(servable: Servable, requests: list[dict]) -> list[dict]:
         for name, (kind, value) in request["inputs"].items():
             if kind == "base64":
                 value = [base64.b64decode(one) for one in value]
-            inputs[name] = tf.constant(
-                value, tf.int32 if kind == "int32" else tf.string
-            )
+            dtype = {"int32": tf.int32, "float": tf.float32}.get(kind, tf.string)
+            inputs[name] = tf.constant(value, dtype)
         call = signatures[request["signature"]]
         if "k" in inputs:
-            k, exclude = inputs.pop("k"), inputs.pop("exclude")
-            answer = call(inputs, k, exclude)
+            options = {name: inputs.pop(name) for name in OPTIONS if name in inputs}
+            answer = call(inputs, **options)
         elif "examples" in inputs:
             answer = call(inputs["examples"])
         else:

@@ -1,0 +1,129 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A ScaNN index as files: built once, read by the TensorFlow operations and natively.
+
+ScaNN's native library trains the index and writes what it consists of: centroids, the
+partition of each candidate, codes, and vectors to rescore with. The TensorFlow
+operations search the very same parts, so that both give the same answers. Two of
+ScaNN's features are native only: a second partition for each candidate (SOAR), which
+the operations leave out, and vectors of bfloat16, in place of which they read floats.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.index_config import IndexPlan
+
+_ASSETS = "scann_assets.pbtxt"
+_CONFIG = "scann_config.pb"
+_PARTITIONER = "serialized_partitioner.pb"
+_TOKENS = "datapoint_to_token.npy"
+_CODEBOOK = "ah_codebook.pb"
+_CODES = "hashed_dataset.npy"
+_INT8 = "int8_dataset.npy"
+_MULTIPLIERS = "int8_multipliers.npy"
+VECTORS = "dataset.npy"
+"""float32 [candidates, dimensions], where they are rescored by floats."""
+
+_HASH_SAMPLE = 100_000
+
+
+def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> None:
+    """Trains an index and writes its files.
+
+    Args:
+      embeddings: float32 [candidates, dimensions].
+      plan: Settled knobs, of kind "scann".
+      folder: Local; is made.
+    """
+    from scann.scann_ops.py import scann_builder, scann_ops_pybind
+
+    builder = scann_ops_pybind.builder(embeddings, plan.k, "dot_product")
+    if plan.leaves:
+        builder = builder.tree(
+            plan.leaves,
+            plan.leaves_to_search,
+            training_sample_size=plan.training_sample,
+            training_iterations=plan.training_iterations,
+            min_partition_size=1,
+            spherical=plan.spherical,
+            quantize_centroids=plan.quantize_centroids,
+            soar_lambda=plan.soar_lambda or None,
+        )
+    builder = builder.score_ah(
+        plan.dimensions_per_block,
+        # ScaNN spells "plain quantisation" as NaN.
+        anisotropic_quantization_threshold=plan.anisotropic_threshold or float("nan"),
+        training_sample_size=min(_HASH_SAMPLE, len(embeddings)),
+    )
+    if plan.reorder:
+        kind = scann_builder.ReorderType[plan.reorder_type.upper()]
+        builder = builder.reorder(plan.reorder, kind)
+    os.makedirs(folder)
+    builder.build().serialize(folder)
+    # ScaNN notes whole paths, and the files are to be moved.
+    assets = _read(folder, _ASSETS).decode()
+    with open(os.path.join(folder, _ASSETS), "w", encoding="utf-8") as file:
+        file.write(assets.replace(f'"{folder}{os.sep}', '"'))
+
+
+def load_native(folder: str) -> Any:
+    """Returns ScaNN's native searcher over the files in a local folder."""
+    from scann.scann_ops.py import scann_ops_pybind
+
+    assets = _read(folder, _ASSETS).decode()
+    assets = assets.replace('asset_path: "', f'asset_path: "{folder}{os.sep}')
+    index = scann_ops_pybind.scann_pybind.ScannNumpy(folder, assets)
+    return scann_ops_pybind.ScannSearcher(index)
+
+
+def load_state(folder: str, vectors: tf.Variable) -> tf.Module:
+    """Returns what ScaNN's TensorFlow operations search, as a part of a SavedModel.
+
+    Args:
+      folder: Local, with the files.
+      vectors: float32 [candidates, dimensions], not copied.
+    """
+    from scann.proto import scann_pb2
+    from scann.scann_ops.py import scann_ops
+
+    config = scann_pb2.ScannConfig.FromString(_read(folder, _CONFIG))
+    tokens = _array(folder, _TOKENS, np.int32)
+    if config.partitioning.HasField("database_spilling"):
+        config.partitioning.ClearField("database_spilling")
+        tokens = tokens[::2]  # the partitions of each candidate stand side by side
+    config.exact_reordering.ClearField("bfloat16")
+    nothing = tf.zeros([0, 0])
+    state = scann_ops.ScannState(
+        (
+            [config.SerializeToString()],
+            [_read(folder, _PARTITIONER)],
+            tokens,
+            [_read(folder, _CODEBOOK)],
+            _array(folder, _CODES, np.uint8),
+            _array(folder, _INT8, np.int8),
+            _array(folder, _MULTIPLIERS, np.float32),
+            np.float32(0),
+            nothing,
+        )
+    )
+    if not config.exact_reordering.fixed_point.enabled:
+        state.dataset = vectors
+    return state
+
+
+def _read(folder: str, name: str) -> bytes:
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _array(folder: str, name: str, dtype: type) -> np.ndarray:
+    path = os.path.join(folder, name)
+    # A scalar is what ScaNN itself keeps for a part that is not there.
+    return np.load(path) if os.path.exists(path) else np.zeros((), dtype)

@@ -1,0 +1,259 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The native engine beside the SavedModel and an exact search of our own."""
+
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving import native, scann_files
+from serving.errors import UserError
+from serving.index import ExactIndex, make_index
+from serving.index_config import IndexConfig, plan_index
+from serving.model import Recommender
+from serving.native import NativeEngine, Texts, best, exact_top_k
+from tests.unit.conftest import CANDIDATES, World, clustered
+
+KINDS = ("exact", "scann")
+NOBODY = "nobody"
+
+
+@pytest.fixture(scope="module")
+def engines(build) -> dict[str, NativeEngine]:
+    return {kind: NativeEngine(build(kind).path) for kind in KINDS}
+
+
+def ids_of(found: list[dict[str, Any]]) -> list[str]:
+    return [one["candidate_id"] for one in found]
+
+
+# Both engines over the same files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [1, 10, CANDIDATES, CANDIDATES + 7])
+def test_both_engines_give_the_same_answers(kind, k, engines, load, world: World):
+    for user in [*world.users[:10], NOBODY]:
+        query, exclude = {"user_id": user}, world.ranking(world.users[0])[:3]
+        for without in ([], exclude, [*exclude, "unknown", ""]):
+            found = engines[kind].recommend(query, k, without)
+            expected = load(kind).recommend(query, k, without)
+            assert ids_of(found) == ids_of(expected)
+            assert [o["title"] for o in found] == [o["title"] for o in expected]
+            np.testing.assert_allclose(
+                [one["score"] for one in found],
+                [one["score"] for one in expected],
+                rtol=1e-5,
+                atol=1e-6,
+            )
+
+
+def test_exact_answers_are_those_of_an_exact_search(engines, world: World):
+    for user in world.users:
+        found = engines["exact"].recommend({"user_id": user}, 20)
+        assert ids_of(found) == world.ranking(user)[:20]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_but_a_few_may_be_excluded(kind, engines, world: World):
+    query = {"user_id": world.users[0]}
+    left = set(world.ids[5:8])
+    without = [one for one in world.ids if one not in left]
+    assert set(ids_of(engines[kind].recommend(query, 50, without))) == left
+    assert engines[kind].recommend(query, 50, world.ids) == []
+
+
+def test_an_id_alone_is_embedded_as_by_the_tower(engines, load, world: World):
+    users = [*world.users, NOBODY, ""]
+    found = engines["scann"].embed({"user_id": users})
+    expected = load("scann").embed_query({"user_id": users})
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_the_tower_embeds_where_there_is_no_table(build, world: World, tmp_path):
+    path = shutil.copytree(build("scann").path, tmp_path / "version")
+    (path / native.FOLDER / "query_ids.arrow").unlink()
+    engine = NativeEngine(str(path))
+    assert engine.query_id is None
+    found = engine.recommend({"user_id": world.users[3]}, 5)
+    whole = NativeEngine(build("scann").path)
+    assert ids_of(found) == ids_of(whole.recommend({"user_id": world.users[3]}, 5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_answered_as_its_queries(kind, engines, world: World):
+    engine = engines[kind]
+    queries = engine.embed({"user_id": world.users})
+    rows, scores = engine.nearest_batch(queries, 10)
+    for at, query in enumerate(queries):
+        one, values = engine.nearest(query, 10)
+        assert rows[at].tolist() == one.tolist()
+        np.testing.assert_allclose(scores[at], values, rtol=1e-5)
+
+
+def test_a_batch_from_leaves_that_hold_too_few_is_completed(engines, world: World):
+    engine = engines["scann"]
+    queries = engine.embed({"user_id": world.users})
+    rows, scores = engine.nearest_batch(queries, 100, leaves_to_search=1)
+    assert np.isfinite(scores).all()
+    assert all(len(set(row)) == 100 for row in rows.tolist())
+    short = [engine._searcher.search(q, 100, 100, 1)[0] for q in queries]
+    assert any(len(one) < 100 for one in short)  # else nothing was completed
+
+
+# How hard to search
+
+
+def test_more_leaves_find_more_and_bounds_hold(build, load, engines, world: World):
+    engine, model = engines["scann"], load("scann")
+    queries = engine.embed({"user_id": world.users})
+    truth = exact_top_k(queries, engine.embeddings, 10)[0]
+
+    def recall(leaves: int, reorder: int) -> float:
+        found = engine.nearest_batch(queries, 10, leaves, reorder)[0]
+        pairs = zip(found.tolist(), truth.tolist(), strict=True)
+        return float(np.mean([len(set(a) & set(b)) for a, b in pairs])) / 10
+
+    assert recall(1, 10) < recall(4, 100) <= recall(12, CANDIDATES)
+    assert recall(12, CANDIDATES) == 1
+    assert recall(10**6, 10**9) == 1  # lowered to what there is
+    for leaves, reorder in ((1, 10), (4, 100), (10**6, 10**9)):
+        found = model.search(
+            {"user_id": world.users}, 10, leaves_to_search=leaves, reorder=reorder
+        )
+        rows = engine.nearest_batch(queries, 10, leaves, reorder)[0]
+        expected = [engine.ids.take(row) for row in rows.tolist()]
+        assert [
+            [one.decode() for one in row] for row in found["candidate_id"].numpy()
+        ] == expected
+
+
+def test_nearest_answers_embeddings(load, engines, world: World):
+    model, queries = load("scann"), {"user_id": world.users}
+    embedded = model.embed_query(queries)
+    found = model._model.nearest({"embedding": tf.constant(embedded)})
+    expected = model.search(queries)
+    for name in ("candidate_id", "title"):
+        assert (found[name].numpy() == expected[name].numpy()).all()
+
+
+# Knobs
+
+
+KNOBS = [
+    {},
+    {"soar_lambda": 1.5},
+    {"reorder_type": "bfloat16"},
+    {"reorder_type": "int8"},
+    {"reorder_type": "bfloat16", "soar_lambda": 1.5},
+    {"quantize_centroids": True},
+    {"spherical": True},
+    {"anisotropic_threshold": 0},
+    {"dimensions_per_block": 3},
+]
+
+
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+def test_every_knob_is_searched_by_both_engines(knobs, tmp_path):
+    vectors = clustered(3000, 16, 40, seed=11)
+    queries = (vectors[:300] + 0.1 * clustered(300, 16, 40, seed=12)).astype(np.float32)
+    config = IndexConfig(
+        kind="scann", leaves=50, leaves_to_search=25, reorder=300, **knobs
+    )
+    plan = plan_index(config, *vectors.shape)
+    scann_files.build(vectors, plan, str(tmp_path / "scann"))
+    moved = str(shutil.move(tmp_path / "scann", tmp_path / "moved"))
+    index = make_index(ExactIndex(vectors), plan, moved)
+    truth = exact_top_k(queries, vectors, 10)[0]
+    natively, _ = scann_files.load_native(moved).search_batched(queries, 10, 300)
+    by_ops = index.search(tf.constant(queries), tf.constant(10))[1].numpy()
+    for found in (natively, by_ops):
+        pairs = zip(found.tolist(), truth.tolist(), strict=True)
+        recall = np.mean([len(set(a) & set(b)) for a, b in pairs]) / 10
+        assert recall > (0.8 if knobs.get("reorder_type") == "int8" else 0.97)
+    if not knobs.get("soar_lambda") and knobs.get("reorder_type") != "bfloat16":
+        assert (natively == by_ops).mean() > 0.999
+
+
+def test_vectors_are_on_disk_once(build):
+    folder = pathlib.Path(build("scann").path, native.FOLDER)
+    assert [one.name for one in folder.rglob("*.npy") if "dataset" in one.name]
+    assert not (folder / "embeddings.npy").exists()
+    assert pathlib.Path(build("exact").path, native.FOLDER, "embeddings.npy").exists()
+
+
+# Parts
+
+
+@given(st.lists(st.text(max_size=5)), st.data())
+@settings(deadline=None)
+def test_texts_are_read_from_where_they_lie(texts, data):
+    whole = pa.array(["before", *texts, "after"], pa.large_string())
+    column = Texts(whole[1:-1])
+    assert len(column) == len(texts)
+    rows = data.draw(st.lists(st.integers(0, max(len(texts) - 1, 0)), max_size=8))
+    assert column.take(rows if texts else []) == [texts[r] for r in rows if texts]
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.integers(0, 30))
+@settings(deadline=None)
+def test_the_best_are_those_of_a_sort(values, k):
+    scores = np.array(values, np.float32)
+    rows, found = best(scores, min(k, len(values)))
+    assert found.tolist() == sorted(scores.tolist(), reverse=True)[:k]
+    assert (scores[rows] == found).all() and len(set(rows.tolist())) == len(rows)
+
+
+def test_exact_search_in_blocks_is_exact_search(monkeypatch):
+    vectors, queries = clustered(200, 8, 20, seed=1), clustered(50, 8, 20, seed=2)
+    whole = exact_top_k(queries, vectors, 7)
+    monkeypatch.setattr(native, "_EXACT_BLOCK", 4 * 200 * 3)
+    blocks = exact_top_k(queries, vectors, 7)
+    assert (whole[0] == blocks[0]).all()
+    assert (np.argsort(-(queries @ vectors.T), axis=1)[:, :7] == whole[0]).all()
+
+
+# Bad input
+
+
+def test_k_below_one_is_refused(engines):
+    with pytest.raises(UserError, match="k must be at least 1, got 0"):
+        engines["scann"].recommend({"user_id": "1"}, 0)
+
+
+def test_a_version_without_a_native_engine_is_one_sentence(build):
+    with pytest.raises(UserError, match="has no native engine; push the model again"):
+        NativeEngine(build("tfrs-scann").path)
+
+
+@pytest.mark.parametrize(
+    "part", ["catalogue.arrow", "scann/hashed_dataset.npy", "scann/dataset.npy"]
+)
+def test_a_damaged_part_is_one_sentence(part, build, tmp_path):
+    path = shutil.copytree(build("scann").path, tmp_path / "version")
+    file = path / native.FOLDER / part
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(UserError, match="native engine in .* is damaged"):
+        NativeEngine(str(path))
+
+
+def test_a_fresh_process_answers_without_the_saved_model(build, run_python, world):
+    code = (
+        "import serving.process; serving.process.set_up()\n"
+        "import sys; from serving.native import NativeEngine\n"
+        "import tensorflow as tf; tf.saved_model.load = None\n"
+        "found = NativeEngine(sys.argv[1]).recommend({'user_id': sys.argv[2]}, 3)\n"
+        "print([one['candidate_id'] for one in found])"
+    )
+    done = run_python("-c", code, build("scann").path, world.users[1])
+    expected = Recommender(build("scann").path).recommend(
+        {"user_id": world.users[1]}, 3
+    )
+    assert done.stdout.strip() == str(ids_of(expected)), done.stderr
