@@ -123,7 +123,9 @@ class NativeEngine:
             table = _read_table(file)
             (self.query_id,) = table.column_names
             self._query_ids = Texts(table.column(0).chunk(0))
-            self._queries = np.load(os.path.join(self._folder, _QUERIES), mmap_mode="r")
+            self.query_embeddings = np.load(
+                os.path.join(self._folder, _QUERIES), mmap_mode="r"
+            )
 
     @functools.cached_property
     def _tower(self) -> Any:
@@ -142,7 +144,9 @@ class NativeEngine:
         """
         if self.query_id is not None and set(queries) == {self.query_id}:
             rows, unknown = self._query_ids.row_of, len(self._query_ids)
-            return self._queries[[rows.get(i, unknown) for i in queries[self.query_id]]]
+            return self.query_embeddings[
+                [rows.get(i, unknown) for i in queries[self.query_id]]
+            ]
         specs = self._tower.structured_input_signature[1]
         features = {
             name: tf.convert_to_tensor(queries[name], spec.dtype)

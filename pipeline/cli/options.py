@@ -3,7 +3,10 @@
 """Options that several verbs share."""
 
 import argparse
+import os
 from collections.abc import Callable
+
+from serving.errors import UserError
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -50,3 +53,26 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def newest_version(root: str, pipeline: str | None) -> str:
+    """Returns the folder of the newest pushed version below a root."""
+    from pipeline.layout import Layout
+
+    names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
+    found = [
+        (int(version), os.path.join(serving, version))
+        for serving in (Layout(root, name).serving for name in names)
+        if os.path.isdir(serving)
+        for version in os.listdir(serving)
+        if version.isascii()
+        and version.isdigit()
+        # What was not pushed whole is no version.
+        and os.path.isfile(os.path.join(serving, version, "saved_model.pb"))
+    ]
+    if not found:
+        raise UserError(
+            f"no pushed version in {root}; run 'shortlist run CONFIG' first, or name "
+            "another --root or a --model"
+        )
+    return max(found)[1]

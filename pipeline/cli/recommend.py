@@ -4,10 +4,8 @@
 
 import argparse
 import json
-import os
 
 from pipeline.cli import options as shared
-from serving.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Loads the model and prints its answer."""
     query = _query(options.query)
-    path = options.model or _newest_version(options.root, options.pipeline)
+    path = options.model or shared.newest_version(options.root, options.pipeline)
     from serving.model import Recommender
 
     found = Recommender(path).recommend(query, options.k, options.exclude)
@@ -83,26 +81,3 @@ def _feature(text: str) -> tuple[str, str]:
             f"must be of the form FEATURE=VALUE, got {text}"
         )
     return name, value
-
-
-def _newest_version(root: str, pipeline: str | None) -> str:
-    """Returns the folder of the newest pushed version below a root."""
-    from pipeline.layout import Layout
-
-    names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
-    found = [
-        (int(version), os.path.join(serving, version))
-        for serving in (Layout(root, name).serving for name in names)
-        if os.path.isdir(serving)
-        for version in os.listdir(serving)
-        if version.isascii()
-        and version.isdigit()
-        # What was not pushed whole is no version.
-        and os.path.isfile(os.path.join(serving, version, "saved_model.pb"))
-    ]
-    if not found:
-        raise UserError(
-            f"no pushed version in {root}; run 'shortlist run CONFIG' first, or name "
-            "another --root or a --model"
-        )
-    return max(found)[1]

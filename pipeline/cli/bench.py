@@ -1,0 +1,144 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""`shortlist bench`: the TFRS tutorial's comparison at any size, in one run."""
+
+import argparse
+import json
+import os
+from typing import Any
+
+from pipeline.cli import options as shared
+from serving.errors import UserError
+
+_EPILOG = """\
+Each system is measured in a process of its own, one after the other. Recall is by id
+against exact search. Where a query may say how hard to search for it, the cheapest
+leaves to search and candidates to rescore that reach the target are chosen on one half
+of the queries; recall is reported on the other half.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--root",
+        default="runs",
+        metavar="DIR",
+        help="folder of all pipelines' runs; the vectors are those of its newest "
+        "pushed version (default: %(default)s)",
+    )
+    where.add_argument("--model", metavar="DIR", help="folder of one pushed version")
+    where.add_argument(
+        "--synthetic",
+        type=shared.at_least(16),
+        metavar="N",
+        help="instead of a model's vectors, N in clusters",
+    )
+    shared.add_pipeline(parser)
+    numbers = {
+        "replicate": (0, 0, "perturbed copies of the model's candidates beside them, "
+                      "with ids of their own; 1000 is the tutorial's"),
+        "dim": (1, 64, "dimensions of synthetic vectors"),
+        "queries": (2, 1000, "query ids, or synthetic queries, to ask with"),
+        "threads": (1, 1, "cores to search with"),
+        "seed": (0, 42, "of all that is drawn"),
+    }  # fmt: skip
+    for name, (least, default, text) in numbers.items():
+        parser.add_argument(
+            f"--{name}",
+            type=shared.at_least(least),
+            default=default,
+            metavar="N",
+            help=f"{text} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--target-recall",
+        type=float,
+        default=0.99,
+        metavar="SHARE",
+        help="recall@10 that our engines are to reach (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--index",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a knob of the index as under `index` in a config, e.g. leaves=2000 or "
+        "soar_lambda=1.5; repeatable",
+    )
+    parser.add_argument(
+        "--system",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="measure this one; repeatable (default: all)",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="DIR",
+        help="also write bench.json and bench.svg, recall against latency, into it",
+    )
+    shared.add_format(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Measures, prints the table, writes files."""
+    from serving.bench import report, run
+
+    names = run.check_names(options.system)
+    if not 0 < options.target_recall <= 1:
+        raise UserError(
+            "--target-recall must be above 0 and at most 1, got "
+            f"{options.target_recall}"
+        )
+    results = run.run(
+        run.Bench(
+            vectors=_vectors(options),
+            index=_index(options.index),
+            systems=names,
+            threads=options.threads,
+            target_recall=options.target_recall,
+        )
+    )
+    if options.out:
+        os.makedirs(options.out, exist_ok=True)
+        with open(os.path.join(options.out, "bench.json"), "w") as file:
+            file.write(json.dumps(results, indent=1) + "\n")
+        report.plot(results, os.path.join(options.out, "bench.svg"))
+    print(json.dumps(results) if options.format == "json" else report.as_table(results))
+    return 0
+
+
+def _vectors(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the arguments of what makes the workload."""
+    common = {"queries": options.queries, "seed": options.seed}
+    if options.synthetic:
+        return {"count": options.synthetic, "dimensions": options.dim, **common}
+    path = options.model or shared.newest_version(options.root, options.pipeline)
+    return {"path": path, "copies": options.replicate, **common}
+
+
+def _index(given: list[str]) -> dict[str, Any]:
+    """Returns the index's knobs, checked."""
+    import yaml
+    from pydantic import ValidationError
+
+    from serving.index_config import IndexConfig
+
+    values = {}
+    for one in given:
+        name, separator, value = one.partition("=")
+        if not separator:
+            raise UserError(f"--index must be of the form KEY=VALUE, got {one}")
+        values[name] = yaml.safe_load(value)
+    try:
+        IndexConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"--index {key}: {first['msg']}") from None
+    return values

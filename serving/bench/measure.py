@@ -1,0 +1,241 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measures one system in a process of its own, so that memory and warmth are its own.
+
+`python -m serving.bench.measure REQUEST.json RESULT.json`
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import serving.process
+
+serving.process.set_up()
+
+import numpy as np  # noqa: E402
+
+from serving.bench import workload as workloads  # noqa: E402
+from serving.bench.systems import System, disk_bytes, make_system  # noqa: E402
+from serving.build import build_servable  # noqa: E402
+from serving.errors import UserError  # noqa: E402
+from serving.evaluation import metrics  # noqa: E402
+from serving.index_config import IndexConfig  # noqa: E402
+
+RECALL_KS = (10, 100)
+BATCHES = (1, 32, 1000)
+_WARMUP = 20
+_LEAST_SECONDS = 1.0
+_MOST_SCORES = 2 * 10**9
+"""Of an exhaustive search of many queries, 8 GB."""
+_LEAVES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.25)
+_REORDER = (20, 40, 80, 160, 320, 640, 1280)
+
+
+def make(request: dict[str, Any]) -> dict[str, Any]:
+    """Writes the vectors, and what exact search finds of them.
+
+    Args:
+      request: `workload` (a folder), `vectors` (arguments of what writes it).
+
+    Returns:
+      `candidates`, `dimensions` and `queries`.
+    """
+    vectors = request["vectors"]
+    write = workloads.synthetic if "count" in vectors else workloads.from_model
+    write(**vectors, folder=request["workload"])
+    made = workloads.read(request["workload"])
+    return {
+        "candidates": made.vectors.shape[0],
+        "dimensions": made.vectors.shape[1],
+        "queries": len(made.queries),
+    }
+
+
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Builds a version of a workload as a pipeline does.
+
+    Args:
+      request: `workload` and `version` (folders), `index` (an IndexConfig as values).
+
+    Returns:
+      `build_seconds`, `disk_bytes` and `memory_bytes`, the peak of the process.
+    """
+    folder, version = request["workload"], request["version"]
+    started = time.perf_counter()
+    build_servable(
+        os.path.join(folder, workloads.TOWERS_FOLDER),
+        os.path.join(folder, workloads.CANDIDATES_FOLDER),
+        IndexConfig(**request["index"]),
+        version,
+        {"pipeline": "bench"},
+    )
+    return {
+        "build_seconds": time.perf_counter() - started,
+        "disk_bytes": disk_bytes(version),
+        "memory_bytes": _memory("VmHWM"),
+    }
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Measures a system.
+
+    Args:
+      request: `system` (its name), `workload` and `version` (folders), `threads`,
+        `target_recall`.
+
+    Returns:
+      `load_seconds`, `memory_bytes` (resident, when all is loaded and was asked),
+      `recall` at each k, `ms` (percentiles of single queries), `qps` by batch size;
+      where a query may say how hard to search, also `effort`, the cheapest that
+      reaches the target on the first half of the queries, and `frontier`.
+    """
+    workload = workloads.read(request["workload"])
+    started = time.perf_counter()
+    system = make_system(request["system"], workload, request["version"])
+    loaded = time.perf_counter() - started
+    # Only now: an index may be built by all cores.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["threads"]])
+    half = len(workload.queries) // 2
+    result: dict[str, Any] = {"load_seconds": loaded}
+    if system.has_effort and system.workload.vectors.shape[0] >= 20_000:
+        result |= choose_effort(system, half, request["target_recall"])
+    result["recall"] = {
+        str(k): recall(system, slice(half, None), k)
+        for k in RECALL_KS
+        if k <= len(workload.vectors)
+    }
+    result["ms"] = single_queries(system)
+    result["qps"] = {str(size): throughput(system, size) for size in BATCHES}
+    result["memory_bytes"] = _memory("VmRSS")
+    return result
+
+
+def recall(system: System, queries: slice, k: int) -> float:
+    """Returns the mean share of exact search's k best that a system finds, by id."""
+    whole = system.workload
+    asked = whole.queries[: queries.stop]
+    step = most_at_once(system)
+    parts = [system.many(asked[at : at + step], k) for at in range(0, len(asked), step)]
+    found = np.concatenate(parts)[queries.start or 0 :]
+    truth = whole.truth[queries, :k]
+    return float(metrics.recall_against_exact(found, truth, k).mean())
+
+
+def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
+    """Sets the cheapest effort that reaches a recall on the first queries.
+
+    Args:
+      system: May be told an effort.
+      half: Number of queries to choose on; recall is reported on the others.
+      target: Recall@10 to reach.
+
+    Returns:
+      `effort`, `reaches_target`, and `frontier`: what no other effort beats in both
+      recall and time, as leaves to search, reorder, recall and milliseconds.
+    """
+    leaves = _leaves_of(system)
+    tried = []
+    for share in _LEAVES:
+        for reorder in _REORDER:
+            system.effort = (max(1, round(share * leaves)), reorder)
+            found = recall(system, slice(0, half), RECALL_KS[0])
+            tried.append((*system.effort, found, _median_ms(system, 100)))
+    frontier = [
+        one
+        for one in sorted(tried, key=lambda point: point[3])
+        if all(
+            other[2] < one[2] or other[3] >= one[3] for other in tried if other != one
+        )
+    ]
+    enough = [one for one in frontier if one[2] >= target]
+    chosen = (
+        min(enough, key=lambda one: one[3])
+        if enough
+        else max(frontier, key=lambda one: one[2])
+    )
+    system.effort = chosen[0], chosen[1]
+    names = ("leaves_to_search", "reorder", "recall", "ms")
+    return {
+        "effort": dict(zip(names[:2], chosen, strict=False)),
+        "reaches_target": bool(enough),
+        "frontier": [dict(zip(names, one, strict=True)) for one in frontier],
+    }
+
+
+def _leaves_of(system: System) -> int:
+    """Returns the number of leaves of a system's index."""
+    engine = getattr(system, "engine", None)
+    if engine is not None:
+        return max(1, engine.plan.leaves)
+    return max(1, system.model.manifest["index"]["leaves"])  # type: ignore[attr-defined]
+
+
+def _times(system: System, count: int) -> np.ndarray:
+    """Returns the seconds of single queries, after some to warm up, [count]."""
+    rows = np.resize(np.arange(len(system.workload.queries)), _WARMUP + count).tolist()
+    taken = []
+    for row in rows:
+        started = time.perf_counter()
+        system.one(row)
+        taken.append(time.perf_counter() - started)
+    return np.array(taken[_WARMUP:])
+
+
+def _median_ms(system: System, count: int) -> float:
+    return float(np.median(_times(system, count)) * 1e3)
+
+
+def single_queries(system: System) -> dict[str, float]:
+    """Returns percentiles of the milliseconds of single queries."""
+    # As many as take some seconds, but enough for a p99.
+    count = int(np.clip(3 / np.median(_times(system, 10)), 200, 3000))
+    taken = _times(system, count) * 1e3
+    return {f"p{p}": float(np.percentile(taken, p)) for p in (50, 99)}
+
+
+def most_at_once(system: System) -> int:
+    """Returns the largest batch whose scores fit, where all candidates are scored."""
+    if not system.is_exhaustive:
+        return max(BATCHES)
+    return max(1, _MOST_SCORES // len(system.workload.vectors))
+
+
+def throughput(system: System, batch: int) -> float | None:
+    """Returns queries per second in batches of a size; None: they are too large."""
+    if batch > most_at_once(system):
+        return None
+    queries = np.resize(
+        system.workload.queries, (batch, system.workload.queries.shape[1])
+    )
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < _LEAST_SECONDS:
+        system.many(queries, RECALL_KS[0])
+        done += batch
+    return done / (time.perf_counter() - started)
+
+
+def _memory(key: str) -> int:
+    """Returns a line of the process's status in bytes: VmRSS, or VmHWM for the peak."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        (line,) = (one for one in file if one.startswith(f"{key}:"))
+    return int(line.split()[1]) * 1024
+
+
+def main(request_path: str, result_path: str) -> None:
+    """Reads the request, does what it asks, writes the result."""
+    with open(request_path, encoding="utf-8") as file:
+        request = json.load(file)
+    steps = {"make": make, "build": build, "measure": measure}
+    try:
+        result = steps[request["step"]](request)
+    except UserError as error:
+        sys.exit(str(error))
+    with open(result_path, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

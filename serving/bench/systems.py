@@ -1,0 +1,256 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ways to search that a benchmark compares, behind one interface.
+
+TFRS's layers are called as its tutorial does, eagerly and with what they are given by
+default; ours are what a pipeline pushes, read from its folder.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.bench.workload import QUERY_ID_FEATURE, Workload
+from serving.model import Recommender, load_scann_ops
+from serving.native import NativeEngine, best, exact_top_k
+from serving.servable import EMBEDDING, EXCLUDE, LEAVES_TO_SEARCH, REORDER, K
+
+SINGLE_K = 10
+"""Results of single queries that are timed."""
+
+
+class System:
+    """One way to search a workload."""
+
+    is_exhaustive = False
+    """Whether it scores every candidate for all queries of a batch at once."""
+    has_effort = False
+    """Whether `leaves_to_search` and `reorder` may be chosen for each query."""
+
+    def __init__(self, workload: Workload, version: str):
+        """Builds or loads what it needs.
+
+        Args:
+          workload: What is searched.
+          version: Folder of what `build_servable` has made of it.
+        """
+        self.workload = workload
+        self.effort = (0, 0)
+
+    def one(self, row: int) -> Any:
+        """Answers one query of the workload as a user would ask it."""
+        raise NotImplementedError
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """Returns the rows found for embedded queries, [batch, k], -1 for none."""
+        raise NotImplementedError
+
+
+class TfrsLayer(System):
+    """A layer of TFRS over the embeddings, with rows for identifiers."""
+
+    def __init__(self, workload: Workload, make: Callable[[], Any]):
+        """Builds the layer as the tutorial does, from batches of candidates."""
+        super().__init__(workload, "")
+        self.layer = make()
+        vectors = workload.vectors
+        batches = tf.data.Dataset.from_generator(
+            lambda: (
+                vectors[at : at + 65_536] for at in range(0, len(vectors), 65_536)
+            ),
+            output_signature=tf.TensorSpec([None, vectors.shape[1]]),
+        )
+        self.layer.index_from_dataset(batches)
+
+    def one(self, row: int) -> Any:
+        """Answers one query, its embedding a tensor."""
+        _, rows = self.layer(
+            tf.constant(self.workload.queries[row : row + 1]), SINGLE_K
+        )
+        return rows.numpy()
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `System.many`; TFRS pads short answers with score NaN and row 0."""
+        scores, rows = (one.numpy() for one in self.layer(tf.constant(queries), k))
+        found = np.full((len(queries), k), -1, np.int64)
+        found[:, : rows.shape[1]] = np.where(np.isnan(scores), -1, rows)
+        return found
+
+
+def _tfrs_brute_force(workload: Workload, version: str) -> System:
+    from tensorflow_recommenders.layers import factorized_top_k
+
+    layer = TfrsLayer(workload, lambda: factorized_top_k.BruteForce(k=SINGLE_K))
+    layer.is_exhaustive = True
+    return layer
+
+
+def _tfrs_scann(leaves: int, leaves_to_search: int, reorder: int | None) -> Callable:
+    def make(workload: Workload, version: str) -> System:
+        from tensorflow_recommenders.layers import factorized_top_k
+
+        return TfrsLayer(
+            workload,
+            lambda: factorized_top_k.ScaNN(
+                k=SINGLE_K,
+                num_leaves=min(leaves, len(workload.vectors)),
+                num_leaves_to_search=leaves_to_search,
+                num_reordering_candidates=reorder,
+            ),
+        )
+
+    return make
+
+
+class ExactNumpy(System):
+    """Exact search by NumPy."""
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        return best(self.workload.vectors @ self.workload.queries[row], SINGLE_K)
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `System.many`."""
+        return exact_top_k(queries, self.workload.vectors, k)[0]
+
+
+class SavedModel(System):
+    """The servable's SavedModel by one of its signatures."""
+
+    def __init__(self, workload: Workload, version: str):
+        """Loads it."""
+        super().__init__(workload, version)
+        self.model = Recommender(version)
+        self.nearest = self.model.signature_function("nearest")
+        self.no_exclusion = tf.constant([], tf.string, shape=(1, 0))
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `System.many`; ids are numbers of rows."""
+        answer = self._ask(tf.constant(queries), k)
+        return answer["candidate_id"].numpy().astype(np.int64)
+
+    def _ask(self, queries: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
+        leaves, reorder = self.effort
+        return self.nearest(
+            **{
+                EMBEDDING: queries,
+                K: tf.constant(k),
+                EXCLUDE: self.no_exclusion,
+                LEAVES_TO_SEARCH: tf.constant(leaves),
+                REORDER: tf.constant(reorder),
+            }
+        )
+
+
+class SavedModelEmbedding(SavedModel):
+    """Embedding to ids."""
+
+    has_effort = True
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        query = tf.constant(self.workload.queries[row : row + 1])
+        return self._ask(query, SINGLE_K)["candidate_id"].numpy()
+
+
+class SavedModelId(SavedModel):
+    """Id of a query to ids, titles and scores."""
+
+    has_effort = True
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        leaves, reorder = self.effort
+        answer = self.model.search(
+            {QUERY_ID_FEATURE: [str(row)]},
+            SINGLE_K,
+            leaves_to_search=leaves,
+            reorder=reorder,
+        )
+        return {name: value.numpy() for name, value in answer.items()}
+
+
+class SavedModelExact(SavedModel):
+    """Id of a query to ids, titles and scores by the exact signature."""
+
+    is_exhaustive = True
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        query = {QUERY_ID_FEATURE: [str(row)]}
+        answer = self.model.search(query, SINGLE_K, exact=True)
+        return {name: value.numpy() for name, value in answer.items()}
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `System.many`; the queries must be of the workload."""
+        rows = {one.tobytes(): at for at, one in enumerate(self.workload.queries)}
+        ids = [str(rows[one.tobytes()]) for one in queries]
+        answer = self.model.search({QUERY_ID_FEATURE: ids}, k, exact=True)
+        return answer["candidate_id"].numpy().astype(np.int64)
+
+
+class Native(System):
+    """The native engine, embedding to rows."""
+
+    has_effort = True
+
+    def __init__(self, workload: Workload, version: str):
+        """Loads it."""
+        super().__init__(workload, version)
+        self.engine = NativeEngine(version)
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        return self.engine.nearest(
+            self.workload.queries[row], SINGLE_K, frozenset(), *self.effort
+        )
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `System.many`."""
+        return self.engine.nearest_batch(queries, k, *self.effort)[0]
+
+
+class NativeId(Native):
+    """The native engine, id of a query to ids, titles and scores."""
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        query = {QUERY_ID_FEATURE: str(row)}
+        return self.engine.recommend(query, SINGLE_K, (), *self.effort)
+
+
+SYSTEMS: dict[str, Callable[[Workload, str], System]] = {
+    "TFRS BruteForce": _tfrs_brute_force,
+    # The tutorial's settings: leaves, leaves to search, candidates to reorder.
+    "TFRS ScaNN 100/10": _tfrs_scann(100, 10, None),
+    "TFRS ScaNN 100/30/500": _tfrs_scann(100, 30, 500),
+    "TFRS ScaNN 100/10/1000": _tfrs_scann(100, 10, 1000),
+    "TFRS ScaNN 1000/100/1000": _tfrs_scann(1000, 100, 1000),
+    "exact, NumPy": ExactNumpy,
+    "exact, SavedModel, id to titles": SavedModelExact,
+    "SavedModel, embedding to ids": SavedModelEmbedding,
+    "SavedModel, id to titles": SavedModelId,
+    "native, embedding to rows": Native,
+    "native, id to titles": NativeId,
+}
+BASE = "TFRS BruteForce"
+"""What others are compared with."""
+
+
+def make_system(name: str, workload: Workload, version: str) -> System:
+    """Builds or loads a system by its name."""
+    if name.startswith("TFRS ScaNN"):
+        load_scann_ops()
+    return SYSTEMS[name](workload, version)
+
+
+def disk_bytes(folder: str) -> int:
+    """Returns the size of all files below a folder."""
+    return sum(
+        os.path.getsize(os.path.join(at, name))
+        for at, _, names in os.walk(folder)
+        for name in names
+    )
