@@ -43,6 +43,28 @@ def versions(base: str) -> list[int]:
     )
 
 
+class Signature:
+    """A signature of a loaded SavedModel, called with keyword arguments.
+
+    TensorFlow's own way to bind them to inputs takes longer than the search does. It is
+    left out, and with it all checks: each input must be a tensor of its type.
+    """
+
+    def __init__(self, function: Any):
+        """Reads names and order of inputs and outputs."""
+        self._call = function.inference_fn.call_flat
+        self._captured = function.captured_inputs
+        self.inputs: dict[str, tf.TensorSpec] = function.structured_input_signature[1]
+        self._names = sorted(self.inputs)
+        self._outputs = sorted(function.structured_outputs)
+
+    def __call__(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the outputs by name."""
+        given = [inputs[name] for name in self._names]
+        found = self._call(*given, *self._captured)
+        return dict(zip(self._outputs, found, strict=True))
+
+
 class Recommender:
     """A loaded servable."""
 
@@ -69,19 +91,25 @@ class Recommender:
             raise UserError(
                 f"the SavedModel in {path} is damaged ({cause}); push it again"
             ) from None
+        self._signatures = {
+            name: Signature(function)
+            for name, function in self._model.signatures.items()
+        }
         self.query_features = {
             name: spec
-            for name, spec in self.signature("serving_default").items()
+            for name, spec in self.signature("serving_default").inputs.items()
             if name not in OPTIONS
         }
+        self._defaults = {
+            K: tf.constant(self.manifest["index"]["k"], tf.int32),
+            EXCLUDE: tf.constant([], tf.string, shape=(1, 0)),
+            LEAVES_TO_SEARCH: tf.constant(0, tf.int32),
+            REORDER: tf.constant(0, tf.int32),
+        }
 
-    def signature(self, name: str) -> dict[str, tf.TensorSpec]:
-        """Returns the inputs of a signature."""
-        return self._model.signatures[name].structured_input_signature[1]
-
-    def signature_function(self, name: str) -> Any:
+    def signature(self, name: str) -> Signature:
         """Returns a signature to call with keyword arguments, all of them given."""
-        return self._model.signatures[name]
+        return self._signatures[name]
 
     def candidate_ids(self) -> np.ndarray:
         """Returns the ids of the catalogue as bytes objects, [candidates], by row."""
@@ -97,7 +125,7 @@ class Recommender:
             name: tf.convert_to_tensor(queries[name], spec.dtype)
             for name, spec in self.query_features.items()
         }
-        return self._model.signatures["embed_query"](**features)[EMBEDDING].numpy()
+        return self.signature("embed_query")(**features)[EMBEDDING].numpy()
 
     def search(
         self,
@@ -122,23 +150,23 @@ class Recommender:
           `candidate_id`, `title` (strings) and `score` (float32), each [batch, k];
           padded with "" and -inf.
         """
-        function = self._model.recommend_exact if exact else self._model.recommend
+        signature = self.signature("exact" if exact else "serving_default")
         features = {
             name: tf.convert_to_tensor(queries[name], spec.dtype)
             for name, spec in self.query_features.items()
         }
-        options = {}
+        options = dict(self._defaults)
         if k is not None:
             options[K] = tf.constant(k, tf.int32)
         if exclude is not None:
             options[EXCLUDE] = tf.ragged.constant(
                 exclude, tf.string, ragged_rank=1
             ).to_tensor("")
-        if leaves_to_search:
-            options[LEAVES_TO_SEARCH] = tf.constant(leaves_to_search, tf.int32)
-        if reorder:
-            options[REORDER] = tf.constant(reorder, tf.int32)
-        return function(features, **options)
+        for name, effort in ((LEAVES_TO_SEARCH, leaves_to_search), (REORDER, reorder)):
+            if effort:
+                options[name] = tf.constant(effort, tf.int32)
+        options = {name: options[name] for name in OPTIONS if name in signature.inputs}
+        return signature(**features, **options)
 
     def recommend(
         self,

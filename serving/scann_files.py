@@ -41,7 +41,7 @@ def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> None:
     """
     from scann.scann_ops.py import scann_builder, scann_ops_pybind
 
-    builder = scann_ops_pybind.builder(embeddings, plan.k, "dot_product")
+    builder = scann_ops_pybind.builder(np.asarray(embeddings), plan.k, "dot_product")
     if plan.leaves:
         builder = builder.tree(
             plan.leaves,

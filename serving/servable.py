@@ -212,6 +212,35 @@ class Servable(tf.Module):
         effort: Effort = AS_BUILT,
     ) -> dict[str, tf.Tensor]:
         """Searches an index for embedded queries; see the module for what holds."""
+        size = self.catalogue.size
+
+        def as_it_is() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            scores, rows = index.search(queries, k, effort)
+            return scores, rows, tf.reduce_all(rows >= 0) & (tf.shape(rows)[1] == k)
+
+        def nothing() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return tf.zeros([0, 0]), tf.zeros([0, 0], tf.int32), tf.constant(False)
+
+        # Most requests leave nothing out, and then most of what follows is idle; an
+        # operation is soon as slow as the search.
+        is_plain = (k >= 1) & (k <= size) & tf.reduce_all(tf.shape(exclude) == [1, 0])
+        scores, rows, is_whole = tf.cond(is_plain, as_it_is, nothing)
+        scores, rows = tf.cond(
+            is_whole,
+            lambda: (scores, rows),
+            lambda: self._nearest(index, queries, k, exclude, effort),
+        )
+        return {**self.catalogue.describe(rows), SCORE: scores}
+
+    def _nearest(
+        self,
+        index: Index,
+        queries: tf.Tensor,
+        k: tf.Tensor,
+        exclude: tf.Tensor,
+        effort: Effort,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns scores and rows, [batch, k], whatever is excluded and found."""
         checked = tf.debugging.assert_greater_equal(
             k, 1, message="k must be at least 1"
         )
@@ -223,26 +252,24 @@ class Servable(tf.Module):
         size = self.catalogue.size
         wanted = tf.minimum(tf.minimum(k, size) + tf.shape(excluded)[1], size)
         scores, rows = keep_best(*index.search(queries, wanted, effort), excluded, k)
-        if index is not self.exact:
-            left = size - _count_distinct_known(excluded)
-            found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
-            short = found < tf.minimum(k, left)
+        if index is self.exact:
+            return scores, rows
+        left = size - _count_distinct_known(excluded)
+        found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
+        short = found < tf.minimum(k, left)
 
-            def complete() -> tuple[tf.Tensor, tf.Tensor]:
-                # Only these: an answer must not depend on its neighbours in a batch.
-                at = tf.where(short)
-                ours = tf.gather(excluded, at[:, 0])
-                nearest = self.exact.search(tf.gather(queries, at[:, 0]), wanted)
-                better, instead = keep_best(*nearest, ours, k)
-                return (
-                    tf.tensor_scatter_nd_update(scores, at, better),
-                    tf.tensor_scatter_nd_update(rows, at, instead),
-                )
-
-            scores, rows = tf.cond(
-                tf.reduce_any(short), complete, lambda: (scores, rows)
+        def complete() -> tuple[tf.Tensor, tf.Tensor]:
+            # Only these: an answer must not depend on its neighbours in a batch.
+            at = tf.where(short)
+            ours = tf.gather(excluded, at[:, 0])
+            nearest = self.exact.search(tf.gather(queries, at[:, 0]), wanted)
+            better, instead = keep_best(*nearest, ours, k)
+            return (
+                tf.tensor_scatter_nd_update(scores, at, better),
+                tf.tensor_scatter_nd_update(rows, at, instead),
             )
-        return {**self.catalogue.describe(rows), SCORE: scores}
+
+        return tf.cond(tf.reduce_any(short), complete, lambda: (scores, rows))
 
     def _excluded_rows(self, exclude: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
         """Turns ids to leave out, [batch or 1, s], into rows [batch, s]."""

@@ -124,7 +124,7 @@ class SavedModel(System):
         """Loads it."""
         super().__init__(workload, version)
         self.model = Recommender(version)
-        self.nearest = self.model.signature_function("nearest")
+        self.nearest = self.model.signature("nearest")
         self.no_exclusion = tf.constant([], tf.string, shape=(1, 0))
 
     def many(self, queries: np.ndarray, k: int) -> np.ndarray:

@@ -503,9 +503,9 @@ def _latency(
     }
     as_built = {name: tf.constant(0, tf.int32) for name in (LEAVES_TO_SEARCH, REORDER)}
     calls = {
-        "exact": functools.partial(model.signature_function("exact"), **options),
+        "exact": functools.partial(model.signature("exact"), **options),
         "scann": functools.partial(
-            model.signature_function("serving_default"), **options, **as_built
+            model.signature("serving_default"), **options, **as_built
         ),
     }
     taken: dict[str, list[float]] = {name: [] for name in calls}

@@ -101,10 +101,10 @@ def test_a_candidate_that_lacks_a_title_shows_its_id(embed, new_examples):
     assert {id_: row["title"] for id_, row in found.items()} == {"5": "5", "6": "Six"}
 
 
-def test_an_empty_catalogue_is_told_in_one_sentence(embed, new_examples):
+def test_an_empty_catalogue_is_told_in_one_sentence(embed, new_examples, tmp_path):
     folder = embed(new_examples({"train": [[]]}))
     with pytest.raises(UserError, match="holds no embedded candidates; the catalogue"):
-        read_candidates(folder)
+        read_candidates(folder, str(tmp_path))
 
 
 def test_another_width_or_code_is_another_execution():

@@ -170,7 +170,10 @@ def test_the_plot_names_every_system(ran):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--system", "Lucene"], "unknown system 'Lucene'; there are 'TFRS BruteForce'"),
+        (
+            ["--system", "Lucene"],
+            "unknown system 'Lucene'; there are 'TFRS BruteForce'",
+        ),
         (["--target-recall", "1.5"], "--target-recall must be above 0 and at most 1"),
         (["--index", "leafs=3"], "--index leafs: Extra inputs are not permitted"),
         (["--index", "leaves"], "--index must be of the form KEY=VALUE, got leaves"),

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,12 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import manifest
-from serving.build import add_measurements, build_servable, read_candidates
+from serving.build import (
+    Candidates,
+    add_measurements,
+    build_servable,
+    read_candidates,
+)
 from serving.errors import UserError
 from serving.index_config import IndexConfig, plan_index
 from serving.model import Recommender, load_scann_ops, versions
@@ -40,8 +46,12 @@ DATA = "variables/variables.data-00000-of-00001"
 # Candidates
 
 
-def test_candidates_are_read_in_the_order_of_their_ids(world: World):
-    found = read_candidates(world.shards)
+def read(folder: pathlib.Path | str, below: pathlib.Path) -> Candidates:
+    return read_candidates(str(folder), tempfile.mkdtemp(dir=below))
+
+
+def test_candidates_are_read_in_the_order_of_their_ids(world: World, tmp_path):
+    found = read(world.shards, tmp_path)
     assert found.ids == sorted(world.ids, key=str.encode)
     assert found.titles == [world.title(i) for i in found.ids]
     rows = [world.ids.index(i) for i in found.ids]
@@ -54,8 +64,9 @@ def test_candidates_are_read_in_the_order_of_their_ids(world: World):
 @pytest.mark.parametrize("shards", [1, 2, 7])
 def test_the_shards_do_not_matter(shards, world: World, tmp_path):
     vectors = world.candidate_vectors
-    write_shards(str(tmp_path), world.ids, world.titles, vectors, shards)
-    found, expected = read_candidates(str(tmp_path)), read_candidates(world.shards)
+    folder = tmp_path / "shards"
+    write_shards(str(folder), world.ids, world.titles, vectors, shards)
+    found, expected = read(folder, tmp_path), read(world.shards, tmp_path)
     assert (found.ids, found.titles) == (expected.ids, expected.titles)
     np.testing.assert_array_equal(found.embeddings, expected.embeddings)
 
@@ -70,11 +81,11 @@ def write_table(folder: pathlib.Path, embeddings: list[list[float]]) -> None:
 def test_a_folder_without_candidates_is_an_empty_catalogue(tmp_path):
     sentence = f"{tmp_path} holds no embedded candidates; the catalogue is empty"
     with pytest.raises(UserError) as caught:
-        read_candidates(str(tmp_path))
+        read(tmp_path, tmp_path)
     assert str(caught.value) == sentence
     write_table(tmp_path, [])
     with pytest.raises(UserError) as caught:
-        read_candidates(str(tmp_path))
+        read(tmp_path, tmp_path)
     assert str(caught.value) == sentence
 
 
@@ -82,7 +93,7 @@ def test_a_folder_without_candidates_is_an_empty_catalogue(tmp_path):
 def test_vectors_of_unequal_length_are_refused(lengths, tmp_path):
     write_table(tmp_path, [[1.0] * length for length in lengths])
     with pytest.raises(UserError) as caught:
-        read_candidates(str(tmp_path))
+        read(tmp_path, tmp_path)
     assert str(caught.value) == (
         f"{tmp_path} holds embeddings of unequal length; embed them anew"
     )
@@ -151,7 +162,7 @@ def test_the_warmup_request_can_be_replayed(kind, build, load):
     path = os.path.join(build(kind).path, "assets.extra", "tf_serving_warmup_requests")
     (record,) = tf.data.TFRecordDataset(path).as_numpy_iterator()
     request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-    signature = load(kind).signature_function(request.model_spec.signature_name)
+    signature = load(kind).signature(request.model_spec.signature_name)
     inputs = {
         name: tf.constant(tf.make_ndarray(value))
         for name, value in request.inputs.items()
@@ -293,7 +304,7 @@ def test_what_is_left_out_of_a_query_is_missing(numeric: Recommender):
 def test_an_example_without_a_number_is_read_as_missing(numeric: Recommender):
     example = tf.train.Example()
     example.features.feature["hour"].int64_list.value.append(5)
-    answer = numeric.signature_function("serving_examples")(
+    answer = numeric.signature("serving_examples")(
         examples=tf.constant([example.SerializeToString()])
     )
     assert answer["score"].numpy().tolist() == [[5, -1]]

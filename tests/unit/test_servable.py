@@ -623,14 +623,14 @@ def example(**features: str) -> bytes:
 def test_serving_examples_answers_as_serving_default(kind, load: Load, world: World):
     users = [*world.users[:6], NOBODY]
     serialized = [example(user_id=user, movie_id="7") for user in users]
-    by_example = load(kind).signature_function("serving_examples")(
+    by_example = load(kind).signature("serving_examples")(
         examples=tf.constant(serialized)
     )
     assert rows_of(by_example) == rows_of(load(kind).search({"user_id": users}))
 
 
 def test_an_example_without_the_feature_is_an_unknown_query(load: Load):
-    call = load("exact").signature_function("serving_examples")
+    call = load("exact").signature("serving_examples")
     answer = call(examples=tf.constant([example(movie_id="7"), b""]))
     unknown = rows_of(load("exact").search({"user_id": [NOBODY]}))
     assert rows_of(answer) == unknown * 2
@@ -642,14 +642,14 @@ def test_an_example_without_the_feature_is_an_unknown_query(load: Load):
 def test_a_query_is_warm_if_training_has_seen_it(kind, load: Load, world: World):
     users = [*world.users, NOBODY, ""]
     serialized = [example(user_id=user) for user in users] + [b""]
-    segments = load(kind).signature_function("query_segment")(
-        examples=tf.constant(serialized)
-    )["query_segment"]
+    segments = load(kind).signature("query_segment")(examples=tf.constant(serialized))[
+        "query_segment"
+    ]
     assert segments.numpy().tolist() == [b"warm"] * len(world.users) + [b"cold"] * 3
 
 
 def test_an_example_that_is_none_is_refused(load: Load):
-    call = load("exact").signature_function("serving_examples")
+    call = load("exact").signature("serving_examples")
     with pytest.raises(tf.errors.InvalidArgumentError, match="parse"):
         call(examples=tf.constant([b"not an example"]))
 
@@ -659,9 +659,9 @@ def test_embeddings_are_the_towers_own(kind, load: Load, world: World):
     users = load(kind).embed_query({"user_id": [*world.users, NOBODY]})
     np.testing.assert_allclose(users[:-1], world.query_vectors, atol=1e-6)
     assert users[-1, :-1].tolist() == [0] * 8
-    found = load(kind).signature_function("embed_candidate")(
-        movie_id=tf.constant(world.ids)
-    )["embedding"]
+    found = load(kind).signature("embed_candidate")(movie_id=tf.constant(world.ids))[
+        "embedding"
+    ]
     np.testing.assert_allclose(found, world.candidate_vectors, atol=1e-6)
 
 
@@ -702,7 +702,7 @@ for name, model in models.items():
                 value = [base64.b64decode(one) for one in value]
             dtype = {"int32": tf.int32, "float": tf.float32}.get(kind, tf.string)
             inputs[key] = tf.constant(value, dtype)
-        answer = model.signature_function(call["signature"])(**inputs)
+        answer = model.signature(call["signature"])(**inputs)
         answers.append({key: plain(value.numpy().tolist())
                         for key, value in answer.items()})
     result["models"][name] = {"answers": answers}
