@@ -26,8 +26,8 @@ COLUMNS = (
 )  # fmt: skip
 PROTOCOL = (
     "1,000 copies of the catalogue, each multiplied by numbers drawn evenly from 0 to "
-    "1, beside it; all query ids; recall by id against exact search, on the half of the "
-    "queries that no knob was chosen on; single queries k = 10, one thread, each "
+    "1, beside it; all query ids; recall by id against exact search, on the half of "
+    "the queries that no knob was chosen on; single queries k = 10, one thread, each "
     "system in a fresh process; speed-up: over TFRS BruteForce in the same run; leaves "
     "to search and candidates to rescore of ours: the cheapest found for recall@10 of "
     ".99"
