@@ -36,7 +36,7 @@ def test_synthetic_vectors_lie_in_clusters(synthetic):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     nearest = np.sort(vectors @ vectors.T, axis=1)
     # Somebody is near, most are not: that is what an index lives by.
-    assert np.median(nearest[:, -10]) > 0.7 > 0.3 > np.median(nearest)
+    assert np.median(nearest[:, -10]) > 0.6 > 0.3 > np.median(nearest)
 
 
 def test_the_truth_is_that_of_an_exact_search(synthetic):
@@ -81,8 +81,9 @@ class Known(System):
         """Takes no time."""
 
     def many(self, queries: np.ndarray, k: int) -> np.ndarray:
-        """The truth of the first queries, of which some is lost without effort."""
-        found = self.workload.truth[: len(queries), :k].copy()
+        """The truth of queries, of which some is lost without effort."""
+        of_query = {one.tobytes(): at for at, one in enumerate(self.workload.queries)}
+        found = self.workload.truth[[of_query[one.tobytes()] for one in queries], :k]
         if self.effort[1] < 160:
             found[:, k // 2 :] = -1
         return found
