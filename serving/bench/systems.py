@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.bench.workload import QUERY_ID_FEATURE, Workload
+from serving.bench.workload import QUERY_ID_FEATURE, Workload, row_of_title
 from serving.model import Recommender, load_scann_ops
 from serving.native import NativeEngine, best, exact_top_k
 from serving.servable import EMBEDDING, EXCLUDE, LEAVES_TO_SEARCH, REORDER, K
@@ -105,6 +105,48 @@ def _tfrs_scann(leaves: int, leaves_to_search: int, reorder: int | None) -> Call
     return make
 
 
+class TfrsId(System):
+    """TFRS's ScaNN layer behind a Keras query model, id of a query to titles.
+
+    The tutorial's own form; eagerly, as there.
+    """
+
+    def __init__(self, workload: Workload, version: str):
+        """Builds both as the tutorial does, with the workload's queries for weights."""
+        from tensorflow_recommenders.layers import factorized_top_k
+
+        super().__init__(workload, version)
+        ids = [str(row) for row in range(len(workload.queries))]
+        lookup = tf.keras.layers.StringLookup(vocabulary=ids, mask_token=None)
+        table = tf.keras.layers.Embedding(len(ids) + 1, workload.queries.shape[1])
+        model = tf.keras.Sequential([lookup, table])
+        model(tf.constant(ids[:1]))
+        unknown = np.zeros_like(workload.queries[:1])
+        table.set_weights([np.concatenate([unknown, workload.queries])])
+        self.layer = factorized_top_k.ScaNN(
+            model,
+            k=SINGLE_K,
+            num_leaves=min(1000, len(workload.vectors)),
+            num_leaves_to_search=100,
+            num_reordering_candidates=1000,
+        )
+        self.layer.index(tf.constant(workload.vectors), tf.constant(workload.titles))
+
+    def one(self, row: int) -> Any:
+        """Answers one query."""
+        scores, titles = self.layer(tf.constant([str(row)]), SINGLE_K)
+        return scores.numpy(), titles.numpy()
+
+    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `System.many`; the queries must be of the workload."""
+        ids = self.workload.ids_of(queries)
+        scores, titles = (one.numpy() for one in self.layer(tf.constant(ids), k))
+        found = np.full((len(queries), k), -1, np.int64)
+        numbers = [[row_of_title(title) for title in of_query] for of_query in titles]
+        found[:, : titles.shape[1]] = np.where(np.isnan(scores), -1, numbers)
+        return found
+
+
 class ExactNumpy(System):
     """Exact search by NumPy."""
 
@@ -186,8 +228,7 @@ class SavedModelExact(SavedModel):
 
     def many(self, queries: np.ndarray, k: int) -> np.ndarray:
         """See `System.many`; the queries must be of the workload."""
-        rows = {one.tobytes(): at for at, one in enumerate(self.workload.queries)}
-        ids = [str(rows[one.tobytes()]) for one in queries]
+        ids = self.workload.ids_of(queries)
         answer = self.model.search({QUERY_ID_FEATURE: ids}, k, exact=True)
         return answer["candidate_id"].numpy().astype(np.int64)
 
@@ -229,6 +270,7 @@ SYSTEMS: dict[str, Callable[[Workload, str], System]] = {
     "TFRS ScaNN 100/30/500": _tfrs_scann(100, 30, 500),
     "TFRS ScaNN 100/10/1000": _tfrs_scann(100, 10, 1000),
     "TFRS ScaNN 1000/100/1000": _tfrs_scann(1000, 100, 1000),
+    "TFRS ScaNN 1000/100/1000, id to titles": TfrsId,
     "exact, NumPy": ExactNumpy,
     "exact, SavedModel, id to titles": SavedModelExact,
     "SavedModel, embedding to ids": SavedModelEmbedding,

@@ -3,6 +3,7 @@
 """The vectors of a benchmark: a pushed model's, many times over, or synthetic ones."""
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _VECTORS = "vectors.npy"
 _QUERIES = "queries.npy"
 _TRUTH = "truth.npy"
 _SHARD = 1_000_000
+_TITLE = "Title "
 _NOISE = 0.5
 """Of synthetic vectors around their cluster's centre, beside a length of 1."""
 
@@ -43,10 +45,18 @@ class Workload:
     truth: np.ndarray
     """int64 [queries, MOST_K]: rows of exact search, best first."""
 
-    @property
-    def ids(self) -> list[str]:
-        """Returns the ids of the candidates, as they ascend."""
-        return [_name(row) for row in range(len(self.vectors))]
+    @functools.cached_property
+    def titles(self) -> list[str]:
+        """The titles of the candidates, by row."""
+        return [_title(_name(row)) for row in range(len(self.vectors))]
+
+    def ids_of(self, queries: np.ndarray) -> list[str]:
+        """Returns the ids of queries of the workload, [batch, dimensions]."""
+        return [str(self._row_of[one.tobytes()]) for one in queries]
+
+    @functools.cached_property
+    def _row_of(self) -> dict[bytes, int]:
+        return {one.tobytes(): row for row, one in enumerate(self.queries)}
 
 
 def from_model(path: str, copies: int, queries: int, seed: int, folder: str) -> None:
@@ -155,6 +165,15 @@ def _name(row: int) -> str:
     return f"{row:010}"
 
 
+def _title(candidate_id: str) -> str:
+    return f"{_TITLE}{candidate_id}"
+
+
+def row_of_title(title: bytes) -> int:
+    """Returns the row of the candidate of a title."""
+    return int(title[len(_TITLE) :])
+
+
 def _write_shards(folder: str, vectors: np.ndarray) -> None:
     """Writes the catalogue as CandidateEmbedder does."""
     os.makedirs(folder)
@@ -164,7 +183,7 @@ def _write_shards(folder: str, vectors: np.ndarray) -> None:
         table = pa.table(
             {
                 "candidate_id": pa.array(ids),
-                "title": pa.array([f"Title {one}" for one in ids]),
+                "title": pa.array(list(map(_title, ids))),
                 "embedding": pa.FixedSizeListArray.from_arrays(
                     pa.array(part.reshape(-1)), part.shape[1]
                 ),
