@@ -224,7 +224,7 @@ def test_ids_are_strings_from_end_to_end(home, first_run):
     assert str(pq.read_schema(shard).field("candidate_id").type) == "string"
     model = Recommender(str(home.serving / first_run.versions[0]))
     assert model.query_features["user_id"].dtype == tf.string
-    assert model.signature("embed_candidate")["movie_id"].dtype == tf.string
+    assert model.signature("embed_candidate").inputs["movie_id"].dtype == tf.string
 
 
 # Asking the pushed model.
