@@ -207,7 +207,7 @@ class NativeEngine:
         Returns:
           Rows and scores, [batch, k], best first.
         """
-        if self._searcher is None:
+        if self._searcher is None or not len(queries):
             return exact_top_k(queries, self.embeddings, k)
         effort = self._effort(k, leaves_to_search, reorder)
         rows, scores = self._searcher.search_batched_parallel(queries, k, *effort)
@@ -226,10 +226,14 @@ class NativeEngine:
     def _effort(self, wanted: int, leaves: int, reorder: int) -> tuple[int, int | None]:
         """Returns hits to rescore and leaves to search, within bounds."""
         plan = self.plan
-        rescored = max(wanted, min(reorder or plan.reorder, MOST_REORDERED))
+        if reorder <= 0:
+            reorder = plan.reorder
+        rescored = max(wanted, min(reorder, MOST_REORDERED))
         if not plan.leaves:
             return rescored, None
-        return rescored, min(leaves or plan.leaves_to_search, plan.leaves)
+        return rescored, min(leaves, plan.leaves) if leaves > 0 else (
+            plan.leaves_to_search
+        )
 
     def _nearest_exactly(
         self, query: np.ndarray, k: int, exclude: Iterable[int]

@@ -108,7 +108,21 @@ def test_a_batch_from_leaves_that_hold_too_few_is_completed(engines, world: Worl
     assert any(len(one) < 100 for one in short)  # else nothing was completed
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_batch_gives_an_empty_answer(kind, engines):
+    engine = engines[kind]
+    rows, scores = engine.nearest_batch(engine.embeddings[:0], 5)
+    assert rows.shape == scores.shape == (0, 5)
+
+
 # How hard to search
+
+
+def test_an_effort_below_one_is_that_of_the_build(engines, world: World):
+    engine = engines["scann"]
+    queries = engine.embed({"user_id": world.users})
+    expected = engine.nearest_batch(queries, 10)[0]
+    assert (engine.nearest_batch(queries, 10, -3, -7)[0] == expected).all()
 
 
 def test_more_leaves_find_more_and_bounds_hold(build, load, engines, world: World):
