@@ -140,7 +140,10 @@ class NativeEngine:
         embedded by the tower.
 
         Args:
-          queries: By name; either the id alone, or all features of the model.
+          queries: By name; what is left out is missing.
+
+        Raises:
+          UserError: A feature is unknown.
         """
         if self.query_id is not None and set(queries) == {self.query_id}:
             rows, unknown = self._query_ids.row_of, len(self._query_ids)
@@ -148,8 +151,17 @@ class NativeEngine:
                 [rows.get(i, unknown) for i in queries[self.query_id]]
             ]
         specs = self._tower.structured_input_signature[1]
+        for name in queries:
+            if name not in specs:
+                known = ", ".join(sorted(specs))
+                raise UserError(
+                    f"unknown query feature '{name}'; the model takes {known}"
+                )
+        batch = len(next(iter(queries.values()), ()))
         features = {
-            name: tf.convert_to_tensor(queries[name], spec.dtype)
+            name: tf.convert_to_tensor(
+                queries.get(name, [missing_feature(spec)] * batch), spec.dtype
+            )
             for name, spec in specs.items()
         }
         return self._tower(**features)[EMBEDDING].numpy()
@@ -254,7 +266,7 @@ class NativeEngine:
         """Answers one query.
 
         Args:
-          query: Its features by name: the id alone, or all that the model takes.
+          query: Its features by name; what is left out is missing.
           k: Most results; None: as the config of the model says.
           exclude: Candidate ids to leave out.
           leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
@@ -264,7 +276,7 @@ class NativeEngine:
           `candidate_id`, `title` and `score` of each result, best first.
 
         Raises:
-          UserError: k < 1.
+          UserError: k < 1, or a feature is unknown.
         """
         if k is not None and k < 1:
             raise UserError(f"k must be at least 1, got {k}")

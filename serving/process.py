@@ -9,11 +9,17 @@ imports nothing heavy, so that it can always come first.
 import contextlib
 import gc
 import io
+import json
 import logging
 import os
+import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import Any
+
+from serving.errors import UserError
 
 # TFRS and TFX are written for Keras 2; TensorFlow 2.16 and later ship Keras 3 and
 # hand out tf-keras instead when this is set before the first TensorFlow import.
@@ -99,6 +105,38 @@ def child_environment() -> dict[str, str]:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def ask_module(module: str, request: dict[str, Any], what: str) -> dict[str, Any]:
+    """Runs `python -m MODULE REQUEST.json RESULT.json` in a fresh process.
+
+    Args:
+      module: Reads the one file and writes the other.
+      request: JSON-able.
+      what: What it does, for the sentence that says it failed.
+
+    Returns:
+      The result.
+
+    Raises:
+      UserError: It ended with another code than 0; the last line that it printed on
+        standard error is the reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
+        paths = [os.path.join(folder, name) for name in ("request.json", "result.json")]
+        with open(paths[0], "w", encoding="utf-8") as file:
+            json.dump(request, file)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *paths],
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise UserError(f"{what} failed (exit code {done.returncode}): {last}")
+        with open(paths[1], encoding="utf-8") as file:
+            return json.load(file)
 
 
 def is_terminal() -> bool:

@@ -4,9 +4,6 @@
 
 import json
 import os
-import subprocess
-import sys
-import tempfile
 from typing import Any
 
 from tfx import types
@@ -16,7 +13,6 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 import serving.process
-from serving.errors import UserError
 
 MODEL_KEY = "model"
 PREVIOUS_MODEL_KEY = "previous_model"
@@ -84,35 +80,15 @@ class Executor(base_executor.BaseExecutor):
             "histories": json.loads(exec_properties[HISTORIES_KEY]),
             "config": json.loads(exec_properties[CONFIG_KEY]),
         }
-        report = _evaluate_in_fresh_process(request)
+        report = serving.process.ask_module(
+            "serving.evaluation.evaluate", request, f"evaluating {request['model']}"
+        )
         folder = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
         io_utils.write_string_file(
             os.path.join(folder, REPORT_FILE), json.dumps(report, indent=2) + "\n"
         )
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
         _bless(blessing, report["passed"])
-
-
-def _evaluate_in_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
-    """Runs `serving.evaluation.evaluate` and returns its report."""
-    with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
-        paths = [os.path.join(folder, name) for name in ("request.json", REPORT_FILE)]
-        with open(paths[0], "w", encoding="utf-8") as file:
-            json.dump(request, file)
-        done = subprocess.run(
-            [sys.executable, "-m", "serving.evaluation.evaluate", *paths],
-            env=serving.process.child_environment(),
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise UserError(
-                f"evaluating {request['model']} failed (exit code {done.returncode}): "
-                f"{last}"
-            )
-        with open(paths[1], encoding="utf-8") as file:
-            return json.load(file)
 
 
 def _bless(blessing: types.Artifact, passed: bool) -> None:

@@ -22,16 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--root",
-        default="runs",
-        metavar="DIR",
-        help="folder of all pipelines' runs; the vectors are those of its newest "
-        "pushed version (default: %(default)s)",
-    )
-    where.add_argument("--model", metavar="DIR", help="folder of one pushed version")
-    where.add_argument(
+    shared.add_model(parser).add_argument(
         "--synthetic",
         type=shared.at_least(16),
         metavar="N",

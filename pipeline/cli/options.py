@@ -19,6 +19,24 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds --root and --model, one of which says what version is asked.
+
+    Returns:
+      The group, for what else may say it.
+    """
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--root",
+        default="runs",
+        metavar="DIR",
+        help="folder of all pipelines' runs; its newest pushed version is taken "
+        "(default: %(default)s)",
+    )
+    where.add_argument("--model", metavar="DIR", help="folder of one pushed version")
+    return where
+
+
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
     """Adds --pipeline."""
     parser.add_argument(

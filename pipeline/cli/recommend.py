@@ -10,15 +10,7 @@ from pipeline.cli import options as shared
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--root",
-        default="runs",
-        metavar="DIR",
-        help="folder of all pipelines' runs; its newest pushed version answers "
-        "(default: %(default)s)",
-    )
-    where.add_argument("--model", metavar="DIR", help="folder of one pushed version")
+    shared.add_model(parser)
     shared.add_pipeline(parser)
     parser.add_argument(
         "--query",

@@ -3,11 +3,8 @@
 """Runs a benchmark: makes the workload, builds the version, measures each system."""
 
 import dataclasses
-import json
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -52,14 +49,14 @@ def run(bench: Bench) -> dict[str, Any]:
             "threads": bench.threads,
             "target_recall": bench.target_recall,
         }
-        made = _in_fresh_process(folder, {**request, "step": "make"})
+        made = _measure("making vectors", {**request, "step": "make"})
         _log.info("building the servable")
-        built = _in_fresh_process(folder, {**request, "step": "build"})
+        built = _measure("building the servable", {**request, "step": "build"})
         results = {}
         for name in bench.systems:
             _log.info("measuring %s", name)
-            results[name] = _in_fresh_process(
-                folder, {**request, "step": "measure", "system": name}
+            results[name] = _measure(
+                f"measuring {name}", {**request, "step": "measure", "system": name}
             )
         return {
             "vectors": bench.vectors,
@@ -71,23 +68,8 @@ def run(bench: Bench) -> dict[str, Any]:
         }
 
 
-def _in_fresh_process(folder: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Runs `serving.bench.measure` and returns its result."""
-    paths = [os.path.join(folder, name) for name in ("request.json", "result.json")]
-    with open(paths[0], "w", encoding="utf-8") as file:
-        json.dump(request, file)
-    done = subprocess.run(
-        [sys.executable, "-m", "serving.bench.measure", *paths],
-        env=serving.process.child_environment(),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        what = request.get("system") or f"the step '{request['step']}'"
-        raise UserError(f"{what} failed (exit code {done.returncode}): {last}")
-    with open(paths[1], encoding="utf-8") as file:
-        return json.load(file)
+def _measure(what: str, request: dict[str, Any]) -> dict[str, Any]:
+    return serving.process.ask_module("serving.bench.measure", request, what)
 
 
 def check_names(names: Sequence[str]) -> list[str]:

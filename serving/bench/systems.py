@@ -6,6 +6,7 @@ TFRS's layers are called as its tutorial does, eagerly and with what they are gi
 default; ours are what a pipeline pushes, read from its folder.
 """
 
+import abc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,7 @@ SINGLE_K = 10
 """Results of single queries that are timed."""
 
 
-class System:
+class System(abc.ABC):
     """One way to search a workload."""
 
     is_exhaustive = False
@@ -40,13 +41,13 @@ class System:
         self.workload = workload
         self.effort = (0, 0)
 
+    @abc.abstractmethod
     def one(self, row: int) -> Any:
         """Answers one query of the workload as a user would ask it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def many(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Returns the rows found for embedded queries, [batch, k], -1 for none."""
-        raise NotImplementedError
 
 
 class TfrsLayer(System):

@@ -242,6 +242,11 @@ def test_k_below_one_is_refused(engines):
         engines["scann"].recommend({"user_id": "1"}, 0)
 
 
+def test_an_unknown_feature_is_told_with_those_that_there_are(engines):
+    with pytest.raises(UserError, match="unknown query feature 'age'; the model takes"):
+        engines["scann"].recommend({"user_id": "1", "age": 3}, 2)
+
+
 def test_a_version_without_a_native_engine_is_one_sentence(build):
     with pytest.raises(UserError, match="has no native engine; push the model again"):
         NativeEngine(build("tfrs-scann").path)
