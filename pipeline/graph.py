@@ -36,6 +36,7 @@ from components.file_example_gen.component import FileExampleGen
 from components.file_example_gen.files import has_spans, split_pattern
 from components.findings import Policy
 from components.index_evaluator.component import IndexEvaluator
+from components.index_tuner.component import IndexTuner
 from components.interaction_preparer.component import InteractionPreparer
 from components.interaction_preparer.preparation import Preparation
 from components.pusher.component import AtomicPusher
@@ -482,6 +483,7 @@ class _Nodes:
                 towers=towers,
                 embeddings=embeddings,
                 index=config.index,
+                knobs=self._knobs(towers, embeddings, interactions, code),
                 about={
                     "pipeline": config.name,
                     "config": _identity(config),
@@ -527,6 +529,30 @@ class _Nodes:
             ),
             "Pusher",
         )
+
+    def _knobs(
+        self,
+        towers: types.BaseChannel,
+        embeddings: types.BaseChannel,
+        interactions: types.BaseChannel,
+        code: str,
+    ) -> types.BaseChannel | None:
+        """Searches for the index's knobs, where the config asks for it."""
+        config = self._config
+        if config.index.knobs == "given":
+            return None
+        has_valid = config.interactions.split.has_valid
+        tuner = self._add(
+            IndexTuner(
+                towers=towers,
+                embeddings=embeddings,
+                interactions=interactions,
+                index=config.index,
+                split="valid" if has_valid else "train",
+                fingerprint=code,
+            )
+        )
+        return tuner.outputs["knobs"]
 
     def _evaluator(
         self,

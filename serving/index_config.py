@@ -4,9 +4,17 @@
 
 import logging
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 # ScaNN's own advice (docs/algorithms.md in its repository): brute force below 20k
 # points, asymmetric hashing with rescoring below 100k, a partition above.
@@ -26,6 +34,30 @@ PlanKind = Literal["exact", "scann", "tfrs-scann", "tfrs-brute-force"]
 IndexKind = Literal["auto", PlanKind]
 
 
+class TuningConfig(BaseModel):
+    """What the search for knobs is to reach, and what it may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    target_recall: float = Field(default=0.99, gt=0, le=1)
+    """Least mean share of exact search's best k that the index finds, by id."""
+    k: PositiveInt = 10
+    """Results of a query, for the target."""
+    max_ms: PositiveFloat | None = None
+    """Most milliseconds of a single query, median, on one core; of all that keep it,
+    what takes least memory is chosen. Null: the fastest is chosen."""
+    max_memory_mb: PositiveFloat | None = None
+    """Most that the searched index may take, 10^6 bytes; null: any."""
+    minutes: PositiveFloat = 8.0
+    """After which no further index is built."""
+    builds: PositiveInt = 20
+    """Indexes to build, at most."""
+    queries: Annotated[int, Field(ge=2)] = 4000
+    """Queries to ask, at most: half choose, half report."""
+    seed: NonNegativeInt = 42
+    """Of the search and of the draw of queries."""
+
+
 class IndexConfig(BaseModel):
     """How candidates are indexed. A knob left at null follows ScaNN's own rules."""
 
@@ -33,10 +65,14 @@ class IndexConfig(BaseModel):
 
     kind: IndexKind = "auto"
     """auto (by catalogue size), exact, scann, or TFRS's plain layers to compare."""
+    knobs: Literal["given", "tuned"] = "given"
+    """tuned: IndexTuner searches for the kind and the knobs below that are cheapest for
+    `tuning`, and what is given here but `k` is where it begins."""
+    tuning: TuningConfig = TuningConfig()
     k: PositiveInt = 100
     """Results returned when a request does not say how many."""
-    leaves: PositiveInt | None = None
-    """Partitions; null: about the square root of the catalogue's size."""
+    leaves: NonNegativeInt | None = None
+    """Partitions; 0: none, null: about the square root of the catalogue's size."""
     leaves_to_search: PositiveInt | None = None
     """Partitions looked into per query; null: a tenth of them, at least 10."""
     reorder: PositiveInt | None = None
@@ -67,6 +103,14 @@ class IndexConfig(BaseModel):
                     f"leaves_to_search ({self.leaves_to_search}) is more than "
                     f"leaves ({self.leaves}); lower it"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _tunes_what_has_knobs(self) -> "IndexConfig":
+        if self.knobs == "tuned" and self.kind not in ("auto", "scann"):
+            raise ValueError(
+                f"knobs of kind {self.kind} can't be tuned; set kind to auto or scann"
+            )
         return self
 
 
@@ -101,7 +145,10 @@ def _choose_kind(config: IndexConfig, candidates: int) -> tuple[PlanKind, str]:
         _log.warning("index.kind changed from %s to exact: %s", config.kind, reason)
         return "exact", reason
     if config.kind != "auto":
-        return config.kind, f"index.kind is {config.kind}"
+        is_tuned = config.knobs == "tuned"
+        return config.kind, (
+            "IndexTuner chose it" if is_tuned else f"index.kind is {config.kind}"
+        )
     if candidates < EXACT_BELOW:
         return "exact", f"{candidates:,} candidates are fewer than {EXACT_BELOW:,}"
     return "scann", f"{candidates:,} candidates are at least {EXACT_BELOW:,}"
@@ -126,16 +173,20 @@ def _default_leaves(config: IndexConfig, kind: str, candidates: int) -> int:
 
 def _leaves(config: IndexConfig, kind: str, candidates: int) -> int:
     """Returns the number of partitions in force, 0 for none."""
-    leaves = config.leaves or _default_leaves(config, kind, candidates)
+    leaves = config.leaves
+    if leaves is None:
+        leaves = _default_leaves(config, kind, candidates)
     # ScaNN's k-means refuses more clusters than points.
     leaves = _clamp("leaves", leaves, candidates, f"there are {candidates} candidates")
-    if leaves != 1 or "scann" not in kind:
-        return leaves
     # ScaNN 1.3.2 answers from a single leaf with the same row over and over; the TFRS
     # layer can't do without a partition.
-    leaves = 2 if kind == "tfrs-scann" else 0
-    _log.warning("index.leaves changed from 1 to %d: one leaf is no partition", leaves)
-    return leaves
+    least = {"scann": 0, "tfrs-scann": 2}.get(kind, leaves)
+    if leaves > 1 or leaves == least:
+        return leaves
+    _log.warning(
+        "index.leaves changed from %d to %d: one leaf is no partition", leaves, least
+    )
+    return least
 
 
 def _leaves_to_search(config: IndexConfig, leaves: int) -> int:

@@ -54,6 +54,31 @@ def estimate(plan: IndexPlan, candidates: int, dimensions: int, cores: int) -> C
     return Cost(memory, seconds)
 
 
+_VECTOR_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+"""Of a dimension of what rescores."""
+
+
+def searched_bytes(plan: IndexPlan, candidates: int, dimensions: int) -> int:
+    """Returns the memory that every search of the native engine reads from.
+
+    Vectors of float32 for exact search; for ScaNN a code of half a byte a block and the
+    number of a candidate, twice with SOAR, the centroids, and what rescores. Ids,
+    titles and what only exact search reads stay on disk until they are asked for.
+
+    Args:
+      plan: Settled knobs, of kind "exact" or "scann".
+      candidates: Size of the catalogue.
+      dimensions: Of the embeddings.
+    """
+    if plan.kind == "exact":
+        return 4 * candidates * dimensions
+    copies = 2 if plan.soar_lambda else 1
+    code = -(-dimensions // plan.dimensions_per_block) / 2 + 4
+    rescored = _VECTOR_BYTES[plan.reorder_type] * dimensions if plan.reorder else 0
+    centroids = 4 * plan.leaves * dimensions
+    return round(candidates * (copies * code + rescored) + centroids)
+
+
 def refuse_too_large(cost: Cost, candidates: int, dimensions: int) -> None:
     """Ends a build that can't succeed before it takes hours.
 

@@ -31,13 +31,15 @@ VECTORS = "dataset.npy"
 _HASH_SAMPLE = 100_000
 
 
-def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> None:
-    """Trains an index and writes its files.
+def train(embeddings: np.ndarray, plan: IndexPlan) -> Any:
+    """Trains an index.
 
     Args:
       embeddings: float32 [candidates, dimensions].
       plan: Settled knobs, of kind "scann".
-      folder: Local; is made.
+
+    Returns:
+      ScaNN's native searcher.
     """
     from scann.scann_ops.py import scann_builder, scann_ops_pybind
 
@@ -62,8 +64,19 @@ def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> None:
     if plan.reorder:
         kind = scann_builder.ReorderType[plan.reorder_type.upper()]
         builder = builder.reorder(plan.reorder, kind)
+    return builder.build()
+
+
+def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> None:
+    """Trains an index and writes its files.
+
+    Args:
+      embeddings: float32 [candidates, dimensions].
+      plan: Settled knobs, of kind "scann".
+      folder: Local; is made.
+    """
     os.makedirs(folder)
-    builder.build().serialize(folder)
+    train(embeddings, plan).serialize(folder)
     # ScaNN notes whole paths, and the files are to be moved.
     assets = _read(folder, _ASSETS).decode()
     with open(os.path.join(folder, _ASSETS), "w", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.artifacts import CandidateEmbeddings
+from components.artifacts import CandidateEmbeddings, IndexKnobs
 from components.scann_indexer import executor
 from serving.index_config import IndexConfig
 
@@ -28,6 +28,9 @@ class ScannIndexerSpec(component_spec.ComponentSpec):
         ),
         executor.EMBEDDINGS_KEY: component_spec.ChannelParameter(
             type=CandidateEmbeddings
+        ),
+        executor.KNOBS_KEY: component_spec.ChannelParameter(
+            type=IndexKnobs, optional=True
         ),
     }
     OUTPUTS = {
@@ -54,6 +57,7 @@ class ScannIndexer(base_component.BaseComponent):
         embeddings: types.BaseChannel,
         index: IndexConfig,
         about: dict[str, Any],
+        knobs: types.BaseChannel | None = None,
         fingerprint: str = "",
     ) -> None:
         """Constructs a ScannIndexer component.
@@ -63,12 +67,14 @@ class ScannIndexer(base_component.BaseComponent):
             embeddings: The embedded catalogue, `CandidateEmbeddings`.
             index: The index's knobs.
             about: What the servable's manifest should say of the pipeline.
+            knobs: IndexTuner's, `IndexKnobs`; they stand before those of `index`.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
             ScannIndexerSpec(
                 towers=towers,
                 embeddings=embeddings,
+                knobs=knobs,
                 index=index.model_dump_json(),
                 about=json.dumps(about, sort_keys=True),
                 fingerprint=fingerprint,

@@ -10,11 +10,13 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.artifacts import read_knobs
 from serving.build import build_servable
 from serving.index_config import IndexConfig
 
 TOWERS_KEY = "towers"
 EMBEDDINGS_KEY = "embeddings"
+KNOBS_KEY = "knobs"
 MODEL_KEY = "model"
 INDEX_KEY = "index"
 ABOUT_KEY = "about"
@@ -33,16 +35,20 @@ class Executor(base_executor.BaseExecutor):
         """Indexes the catalogue.
 
         Args:
-            input_dict: `towers` (Model) and `embeddings` (CandidateEmbeddings).
+            input_dict: `towers` (Model), `embeddings` (CandidateEmbeddings) and maybe
+                `knobs` (IndexKnobs).
             output_dict: `model` (Model).
             exec_properties: `index` and `about`, JSON.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         towers = artifact_utils.get_single_instance(input_dict[TOWERS_KEY])
+        index = IndexConfig.model_validate_json(exec_properties[INDEX_KEY])
+        for knobs in input_dict.get(KNOBS_KEY) or []:
+            index = index.model_copy(update=read_knobs(knobs.uri)["index"])
         build_servable(
             path_utils.serving_model_path(towers.uri),
             artifact_utils.get_single_uri(input_dict[EMBEDDINGS_KEY]),
-            IndexConfig.model_validate_json(exec_properties[INDEX_KEY]),
+            index,
             path_utils.serving_model_dir(
                 artifact_utils.get_single_uri(output_dict[MODEL_KEY])
             ),

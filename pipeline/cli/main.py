@@ -15,6 +15,7 @@ VERBS = {
     "run": "run a pipeline on this machine",
     "metrics": "show the last run's evaluation",
     "recommend": "ask a pushed model for recommendations",
+    "tune": "find the cheapest index that reaches a recall",
     "bench": "compare ways to search, as the TFRS tutorial does, at any size",
     "synth": "make a synthetic log of any size, and a config that runs it",
     "doctor": "check versions, CPU and ScaNN, and say how to mend them",

@@ -137,6 +137,34 @@ def test_a_tuner_stands_between_the_data_and_the_trainer():
     assert trainer.inputs["hyperparameters"].type_name == "HyperParameters"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "split"),
+    [
+        ((), "train"),
+        (
+            ("interactions.split.fractions={train: 0.8, valid: 0.1, eval: 0.1}",),
+            "valid",
+        ),
+    ],
+)
+def test_an_index_tuner_stands_between_the_embeddings_and_the_indexer(overrides, split):
+    built = build("index.knobs=tuned", *overrides)
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    inputs = {"Trainer", "CandidateEmbedder"} | (
+        UPSTREAM["IndexEvaluator"] - {"ScannIndexer", "LatestBlessedModel"}
+    )
+    with_it = {
+        "ScannIndexer": UPSTREAM["ScannIndexer"] | {"IndexTuner"},
+        "IndexTuner": inputs,
+    }
+    assert found == {**UPSTREAM, **with_it}
+    node = next(node for node in built.components if node.id == "IndexTuner")
+    assert node.exec_properties["split"] == split
+    assert node.exec_properties["fingerprint"]
+
+
 @pytest.mark.parametrize("name", ["movielens-100k", "tutorial"])
 def test_building_touches_nothing(name, tmp_path):
     root = tmp_path / "runs"

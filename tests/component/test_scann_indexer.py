@@ -43,12 +43,15 @@ def properties(index: IndexConfig, fingerprint: str = "") -> dict:
 def build(made, new_artifact):
     """Runs the executor; returns the model artifact."""
 
-    def run(index: IndexConfig, embeddings=None) -> standard_artifacts.Model:
+    def run(
+        index: IndexConfig, embeddings=None, knobs=None
+    ) -> standard_artifacts.Model:
         output = new_artifact(standard_artifacts.Model)
         executor.Executor().Do(
             {
                 "towers": [made("Trainer", "model")],
                 "embeddings": [embeddings or made("CandidateEmbedder", "embeddings")],
+                **({"knobs": [knobs]} if knobs else {}),
             },
             {"model": [output]},
             properties(index),
@@ -154,3 +157,51 @@ def test_another_index_or_code_is_another_execution():
     assert IndexConfig(**json.loads(plain["index"])) == SCANN
     assert properties(SCANN.model_copy(update={"reorder": 300})) != plain
     assert properties(SCANN, "f") != plain
+
+
+# IndexTuner before it
+
+
+def test_an_index_is_built_with_the_knobs_that_were_found(made, new_artifact, build):
+    from components.artifacts import IndexKnobs, read_knobs
+    from components.index_tuner import component as tuner
+    from components.index_tuner import executor as tuner_executor
+
+    config = IndexConfig(
+        kind="scann", k=10, knobs="tuned", tuning={"target_recall": 0.9, "builds": 3}
+    )
+    node = tuner.IndexTuner(
+        *(
+            channel_utils.as_channel([kind()])
+            for kind in (
+                standard_artifacts.Model,
+                CandidateEmbeddings,
+                standard_artifacts.Examples,
+            )
+        ),
+        index=config,
+        split="train",
+    )
+    output = new_artifact(IndexKnobs)
+    tuner_executor.Executor().Do(
+        {
+            "towers": [made("Trainer", "model")],
+            "embeddings": [made("CandidateEmbedder", "embeddings")],
+            "interactions": [made("ExampleCleaner", "interactions")],
+        },
+        {"knobs": [output]},
+        dict(node.exec_properties),
+    )
+    found = read_knobs(output.uri)
+    assert found["chosen"]["recall"] >= 0.9 and found["held_out_recall"] > 0.8
+    path = path_utils.serving_model_path(build(config, knobs=output).uri)
+    index = manifest.read(path)["index"]
+    assert {name: index[name] for name in found["index"]} == found["index"]
+    assert (index["k"], index["reason"]) == (10, "IndexTuner chose it")
+
+
+def test_the_split_that_is_reported_on_tunes_nothing():
+    from components.index_tuner.component import IndexTuner
+
+    with pytest.raises(ValueError, match="eval is for reporting"):
+        IndexTuner(None, None, None, index=SCANN, split="eval")  # type: ignore
