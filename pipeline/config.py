@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import pydantic
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -38,7 +39,15 @@ from serving.errors import UserError
 from serving.evaluation.config import EvaluationConfig
 from serving.index_config import IndexConfig
 from trainer.config import ModelConfig, TrainingConfig
-from trainer.feature_config import FEATURE_TYPES, Features, IdFeature
+from trainer.feature_config import (
+    FEATURE_TYPES,
+    CategoriesFeature,
+    CategoryFeature,
+    Features,
+    IdFeature,
+    NumberFeature,
+    spelled_out,
+)
 from trainer.tuner_config import TunerConfig, space_of
 
 
@@ -318,6 +327,16 @@ class QueriesConfig(_Strict):
         return self
 
 
+Attributes = dict[
+    Text,
+    Annotated[
+        CategoryFeature | CategoriesFeature | NumberFeature,
+        Field(discriminator="type"),
+        BeforeValidator(spelled_out),
+    ],
+]
+
+
 class CandidatesConfig(_Strict):
     """The catalogue."""
 
@@ -329,6 +348,9 @@ class CandidatesConfig(_Strict):
     """The column to show for it; null: its id."""
     features: Features = {}
     """What else is known of the candidate, by column."""
+    attributes: Attributes = {}
+    """What requests may filter by, by column, declared as features are: category,
+    categories or number. The towers don't read them."""
     learn_id: bool = True
     """Learn an embedding for each candidate; false: by features alone."""
     schema_file: str | None = Field(default=None, alias="schema")
@@ -461,6 +483,9 @@ def columns_of(config: TableConfig) -> list[Column]:
         wanted.append(Column(config.title, Kind.TEXT))
     for name, feature in config.features.items():
         wanted += feature_columns(name, feature)
+    if isinstance(config, CandidatesConfig):
+        for name, attribute in config.attributes.items():
+            wanted += feature_columns(name, attribute)
     columns: dict[str, Column] = {}
     for column in wanted:
         if column.name == WEIGHT_FEATURE:
@@ -812,6 +837,7 @@ _VARIANTS: dict[str, dict[str, type[BaseModel]]] = {
         "shuffle": ShuffleSplit,
     },
     "features": FEATURE_TYPES,
+    "attributes": {n: FEATURE_TYPES[n] for n in ("category", "categories", "number")},
 }
 """The kinds of each part that has kinds, by the tag that pydantic calls them by."""
 
@@ -822,7 +848,7 @@ def _user_location(location: tuple[int | str, ...]) -> tuple[list[str], str]:
     Pydantic adds the tag of a discriminated union, and "[key]" for a wrong key.
     """
     parts = [str(part) for part in location if part != "[key]"]
-    at = 3 if parts[1:2] == ["features"] else 2
+    at = 3 if parts[1:2] in (["features"], ["attributes"]) else 2
     if parts[at:] and parts[at] in _VARIANTS.get(parts[1], {}):
         return parts[:at] + parts[at + 1 :], parts[at]
     return parts, ""

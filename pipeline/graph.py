@@ -428,6 +428,9 @@ class _Nodes:
                 model=trainer.outputs["model"],
                 candidate_id=catalogue_id,
                 title=config.catalogue.title,
+                attributes={
+                    name: one.type for name, one in config.catalogue.attributes.items()
+                },
                 batch_size=config.embedding_batch_size,
                 fingerprint=fingerprint(
                     "serving", "components.candidate_embedder", "components.records"

@@ -163,7 +163,17 @@ def _details(summary: dict[str, Any]) -> list[str]:
     lines = [*_ranking(summary), ""]
     if summary["intervals"]:
         lines += [*_intervals(summary["intervals"]), ""]
-    return [*lines, *_parts(summary), ""]
+    return [*lines, *_parts(summary), "", *_filtered(summary)]
+
+
+def _filtered(summary: dict[str, Any]) -> list[str]:
+    """Returns a line for each filter that was tried."""
+    lines = [
+        f"{one['filter']:<40} {one['candidates']:>12,} {one['recall']:>12.4f}"
+        for one in summary.get("filtered", [])
+    ]
+    head = f"{'native engine, filter':<40} {'candidates':>12} {'recall@10':>12}"
+    return [head, *lines, ""] if lines else []
 
 
 _RANKING = {

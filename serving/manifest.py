@@ -40,7 +40,8 @@ def read(path: str) -> dict[str, Any]:
     """Reads the manifest of the servable in the folder `path`.
 
     Raises:
-      UserError: There is none, it is not JSON, or it does not name the index.
+      UserError: There is none, it is not JSON, it does not name the index, or a newer
+        Shortlist has written it.
     """
     target = os.path.join(path, _PATH)
     try:
@@ -55,4 +56,6 @@ def read(path: str) -> dict[str, Any]:
     index = content.get("index") if isinstance(content, dict) else None
     if not isinstance(index, dict) or not isinstance(index.get("kind"), str):
         raise UserError(f"{target} does not name the index; push the model again")
+    if content.get("format", 0) > FORMAT:
+        raise UserError(f"{path} was made by a newer Shortlist; upgrade this one")
     return content

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from serving import manifest
 from serving.errors import UserError
+from serving.queries import read_query
 from serving.servable import (
     CANDIDATE_ID,
     EMBEDDING,
@@ -21,7 +22,6 @@ from serving.servable import (
     SCORE,
     TITLE,
     K,
-    missing_feature,
 )
 
 
@@ -79,8 +79,6 @@ class Recommender:
             raise UserError(f"{path} holds no SavedModel; name the folder of a version")
         self.path = path
         self.manifest = manifest.read(path)
-        if self.manifest.get("format", 0) > manifest.FORMAT:
-            raise UserError(f"{path} was made by a newer Shortlist; upgrade this one")
         if "scann" in self.manifest["index"]["kind"]:
             load_scann_ops()
         try:
@@ -195,7 +193,9 @@ class Recommender:
         if k is not None:
             k = min(k, self._model.catalogue.ids.shape[0] - 1)  # no padding to drop
         answer = self.search(
-            self._parse(query), k, None if exclude is None else [exclude]
+            read_query(query, self.query_features),
+            k,
+            None if exclude is None else [exclude],
         )
         columns = [answer[name].numpy()[0] for name in (CANDIDATE_ID, TITLE, SCORE)]
         return [
@@ -203,52 +203,6 @@ class Recommender:
             for i, t, s in zip(*columns, strict=True)
             if i
         ]
-
-    def _parse(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, list]:
-        """Turns text into values of the features' types, each a batch of one."""
-        known = ", ".join(sorted(self.query_features))
-        for name in query:
-            if name not in self.query_features:
-                raise UserError(
-                    f"unknown query feature '{name}'; the model takes {known}"
-                )
-        if not query:
-            raise UserError(f"the query has no features; the model takes {known}")
-        return {
-            name: [_read_feature(name, query[name], spec)]
-            if name in query
-            else [missing_feature(spec)]
-            for name, spec in self.query_features.items()
-        }
-
-
-def _read_feature(name: str, given: str | Sequence[str], spec: tf.TensorSpec) -> Any:
-    """Reads the text, or texts, of one feature."""
-    texts = [given] if isinstance(given, str) else list(given)
-    if spec.shape.rank == 1:
-        if len(texts) != 1:
-            raise UserError(f"query feature '{name}' takes one value, got {len(texts)}")
-        return _read_value(name, texts[0], spec.dtype)
-    if spec.dtype == tf.string:
-        return texts
-    if len(texts) == 1:
-        texts = texts[0].strip("[] ").split(",")
-    if len(texts) != spec.shape[1]:
-        raise UserError(
-            f"query feature '{name}' takes {spec.shape[1]} numbers, got {len(texts)}"
-        )
-    return [_read_value(name, text, spec.dtype) for text in texts]
-
-
-def _read_value(name: str, text: str, dtype: tf.DType) -> Any:
-    if dtype == tf.string:
-        return text
-    try:
-        return dtype.as_numpy_dtype(text)
-    except (ValueError, OverflowError):
-        raise UserError(
-            f"query feature '{name}' must be of type {dtype.name}, got {text!r}"
-        ) from None
 
 
 def load_scann_ops() -> None:

@@ -10,6 +10,7 @@ here (`serving.servable`), but for padding: a list has as many results as there 
 """
 
 import functools
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +20,14 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from serving import manifest, scann_files
+from serving import filters, manifest, scann_files
+from serving.candidates import FINGERPRINT, Candidates
 from serving.errors import UserError
+from serving.filters import Attributes, Survivors
 from serving.index_config import MOST_REORDERED, IndexPlan
+from serving.queries import read_query
 from serving.servable import CANDIDATE_ID, EMBEDDING, SCORE, TITLE, missing_feature
+from serving.texts import Texts, read_table, write_table
 from serving.towers import Towers, read_query_ids
 
 FOLDER = os.path.join("assets.extra", "native")
@@ -34,9 +39,16 @@ _VECTORS = "embeddings.npy"
 _QUERY_IDS = "query_ids.arrow"
 _QUERIES = "queries.npy"
 _TOWER = "query_tower"
+_ATTRIBUTES = "attributes"
 _MOST_QUERIES = 10_000_000
 """Ids up to which their embeddings are kept; more are embedded by the tower."""
 _EMBED_BATCH = 65_536
+_HIT = 8
+"""Vectors that exact search reads in the time that ScaNN takes for one more hit."""
+_MORE = 4
+"""Times as many hits are asked for where a filter leaves too few of them."""
+_GATHERING = 8
+"""Times that reading a vector out of order takes longer than in order."""
 _EXACT_BLOCK = 1 << 28
 """Bytes of scores that an exact search of many queries has in memory at a time."""
 
@@ -44,34 +56,6 @@ _EXACT_BLOCK = 1 << 28
 def has_native_engine(path: str) -> bool:
     """Tells whether the folder of a version holds a native engine."""
     return tf.io.gfile.isdir(os.path.join(path, FOLDER))
-
-
-class Texts:
-    """A column of texts in a memory-mapped file, read without copying it."""
-
-    def __init__(self, column: pa.Array):
-        """Reads a column of large strings without nulls."""
-        _, offsets, data = column.buffers()
-        self._offsets = np.frombuffer(offsets, np.int64)
-        self._data = memoryview(data) if data else memoryview(b"")
-        self._first, self._length = column.offset, len(column)
-
-    def __len__(self) -> int:
-        """Returns the number of texts."""
-        return self._length
-
-    def take(self, rows: Iterable[int]) -> list[str]:
-        """Returns the texts of rows."""
-        offsets, data, first = self._offsets, self._data, self._first
-        return [
-            str(data[offsets[first + row] : offsets[first + row + 1]], "utf-8")
-            for row in rows
-        ]
-
-    @functools.cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each text, made when it is first asked for."""
-        return {text: row for row, text in enumerate(self.take(range(len(self))))}
 
 
 class NativeEngine:
@@ -99,7 +83,7 @@ class NativeEngine:
         self._folder = folder
         self.plan = IndexPlan(**manifest.read(path)["index"])
         try:
-            catalogue = _read_table(os.path.join(folder, _CATALOGUE))
+            catalogue = read_table(os.path.join(folder, _CATALOGUE))
             self.ids, self.titles = (
                 Texts(catalogue[name].chunk(0)) for name in (CANDIDATE_ID, TITLE)
             )
@@ -110,6 +94,13 @@ class NativeEngine:
                 else None
             )
             self._load_queries()
+            attributes = os.path.join(folder, _ATTRIBUTES)
+            self.attributes = (
+                Attributes(attributes, len(self.ids))
+                if os.path.isdir(attributes)
+                else None
+            )
+            """What requests may filter by."""
         except (OSError, ValueError, KeyError, RuntimeError, pa.ArrowException) as e:
             raise UserError(
                 f"the native engine in {folder} is damaged "
@@ -120,7 +111,7 @@ class NativeEngine:
         self.query_id: str | None = None
         file = os.path.join(self._folder, _QUERY_IDS)
         if os.path.exists(file):
-            table = _read_table(file)
+            table = read_table(file)
             (self.query_id,) = table.column_names
             self._query_ids = Texts(table.column(0).chunk(0))
             self.query_embeddings = np.load(
@@ -166,6 +157,19 @@ class NativeEngine:
         }
         return self._tower(**features)[EMBEDDING].numpy()
 
+    def read_query(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+        """Reads query features that are given as text, for `recommend`.
+
+        Raises:
+          UserError: All features are missing, one is unknown or of the wrong type.
+        """
+        if self.query_id is not None and set(query) == {self.query_id}:
+            # The tower, which takes seconds to load, is not needed for it.
+            specs = {self.query_id: tf.TensorSpec([None], tf.string)}
+        else:
+            specs = self._tower.structured_input_signature[1]
+        return {name: value for name, (value,) in read_query(query, specs).items()}
+
     def rows_of(self, ids: Iterable[str]) -> set[int]:
         """Returns the rows of candidate ids; unknown ones have none."""
         if not ids:
@@ -180,6 +184,7 @@ class NativeEngine:
         exclude: set[int] | frozenset[int] = frozenset(),
         leaves_to_search: int = 0,
         reorder: int = 0,
+        within: Survivors | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Finds the candidates with the highest dot products.
 
@@ -189,10 +194,15 @@ class NativeEngine:
           exclude: Rows to leave out.
           leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
           reorder: Hits that ScaNN rescores; 0: as the index was built.
+          within: What a filter leaves, from `survivors`; None: everything.
 
         Returns:
           Rows and scores [m], best first; m < k only where the catalogue has no more.
         """
+        if within is not None:
+            return self._nearest_within(
+                query, k, exclude, leaves_to_search, reorder, within
+            )
         size = len(self.embeddings)
         left = min(k, size - len(exclude))
         if self._searcher is not None:
@@ -204,6 +214,75 @@ class NativeEngine:
             if len(rows) >= left:
                 return rows, scores
         return self._nearest_exactly(query, left, exclude)
+
+    def survivors(self, text: str) -> Survivors | None:
+        """Works out a filter, as `serving.filters` describes it; "" leaves everything.
+
+        Raises:
+          UserError: It can't be read, or the model has nothing to filter by.
+        """
+        if not text.strip():
+            return None
+        if self.attributes is None:
+            raise UserError(
+                "the model has no attributes to filter by; declare some as "
+                "candidates.attributes in its config"
+            )
+        return self.attributes.survivors(text)
+
+    def _nearest_within(
+        self,
+        query: np.ndarray,
+        k: int,
+        exclude: set[int] | frozenset[int],
+        leaves: int,
+        reorder: int,
+        within: Survivors,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the best of what a filter leaves.
+
+        ScaNN knows of no filter: with r hits rescored of n candidates, s of which are
+        left, r n / s hits bring as many of these as a query without a filter looks at,
+        if the filter has nothing to do with the query. Where it has, and they bring
+        fewer than half, more are asked for. Exact search looks at s and is taken
+        where that is less.
+        """
+        if self._searcher is not None:
+            rescored, searched = self._effort(k, leaves, reorder)
+            size = len(self.embeddings)
+            times = size / max(within.count, 1)
+            while _HIT * (rescored + len(exclude)) * times < within.count:
+                wanted = math.ceil((rescored + len(exclude)) * times)
+                rows, scores = self._searcher.search(
+                    query,
+                    wanted,
+                    wanted,
+                    searched and min(math.ceil(searched * times), self.plan.leaves),
+                )
+                is_left = np.isfinite(scores) & within.mask[rows]
+                rows, scores = _kept(rows[is_left], scores[is_left], exclude, rescored)
+                if len(rows) >= max(k, rescored // 2):
+                    return rows[:k], scores[:k]
+                times *= _MORE
+        return self._nearest_exactly_within(query, k, exclude, within)
+
+    def _nearest_exactly_within(
+        self,
+        query: np.ndarray,
+        k: int,
+        exclude: set[int] | frozenset[int],
+        within: Survivors,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rows = within.rows
+        if exclude:
+            rows = rows[~np.isin(rows, list(exclude))]
+        if len(rows) * _GATHERING < len(self.embeddings):
+            scores = self.embeddings[rows] @ query
+        else:
+            # All in one go is faster than most, one by one.
+            scores = (self.embeddings @ query)[rows]
+        at, found = best(scores, min(k, len(rows)))
+        return rows[at], found
 
     def nearest_batch(
         self, queries: np.ndarray, k: int, leaves_to_search: int = 0, reorder: int = 0
@@ -262,6 +341,7 @@ class NativeEngine:
         exclude: Sequence[str] = (),
         leaves_to_search: int = 0,
         reorder: int = 0,
+        filter: str = "",
     ) -> list[dict[str, Any]]:
         """Answers one query.
 
@@ -271,18 +351,24 @@ class NativeEngine:
           exclude: Candidate ids to leave out.
           leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
           reorder: Hits that ScaNN rescores; 0: as the index was built.
+          filter: Restricts candidates by their attributes, see `serving.filters`.
 
         Returns:
           `candidate_id`, `title` and `score` of each result, best first.
 
         Raises:
-          UserError: k < 1, or a feature is unknown.
+          UserError: k < 1, a feature is unknown, or the filter can't be read.
         """
         if k is not None and k < 1:
             raise UserError(f"k must be at least 1, got {k}")
         embedded = self.embed({name: [value] for name, value in query.items()})[0]
         rows, scores = self.nearest(
-            embedded, k or self.plan.k, self.rows_of(exclude), leaves_to_search, reorder
+            embedded,
+            k or self.plan.k,
+            self.rows_of(exclude),
+            leaves_to_search,
+            reorder,
+            self.survivors(filter),
         )
         at = rows.tolist()
         found = zip(
@@ -333,38 +419,41 @@ def exact_top_k(
 
 
 def write(
-    path: str,
-    towers_path: str,
-    ids: Sequence[str],
-    titles: Sequence[str],
-    embeddings: np.ndarray,
-    scann: str | None,
+    path: str, towers_path: str, candidates: Candidates, scann: str | None
 ) -> None:
     """Writes the native engine of a version.
 
     Args:
       path: Folder of the version, local or remote.
       towers_path: The Trainer's SavedModel.
-      ids: Of the candidates, in the order of the embeddings.
-      titles: Of the candidates.
-      embeddings: float32 [candidates, dimensions].
+      candidates: The embedded catalogue.
       scann: Local folder of ScaNN's files, None for exact search.
     """
     towers = Towers(towers_path)
     with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
-        _write_table(made, _CATALOGUE, {CANDIDATE_ID: ids, TITLE: titles})
-        if not scann or not os.path.exists(os.path.join(scann, scann_files.VECTORS)):
-            np.save(os.path.join(made, _VECTORS), embeddings)
+        write_catalogue(made, candidates, scann)
         known = read_query_ids(towers_path)
         if known and len(known[1]) <= _MOST_QUERIES:
             name, query_ids = known
-            _write_table(made, _QUERY_IDS, {name: query_ids})
+            write_table(os.path.join(made, _QUERY_IDS), {name: query_ids})
             queries = _embed_ids(towers, name, [*query_ids, ""])
             np.save(os.path.join(made, _QUERIES), queries)
         towers.save_query_tower(os.path.join(made, _TOWER))
         _copy(made, os.path.join(path, FOLDER))
     if scann:
         _copy(scann, os.path.join(path, FOLDER, _SCANN))
+
+
+def write_catalogue(folder: str, candidates: Candidates, scann: str | None) -> None:
+    """Writes what the native engine knows of candidates into a local folder."""
+    columns: dict[str, Any] = {CANDIDATE_ID: candidates.ids, TITLE: candidates.titles}
+    if candidates.fingerprints is not None:
+        columns[FINGERPRINT] = candidates.fingerprints
+    write_table(os.path.join(folder, _CATALOGUE), columns)
+    if not scann or not os.path.exists(os.path.join(scann, scann_files.VECTORS)):
+        np.save(os.path.join(folder, _VECTORS), candidates.embeddings)
+    if candidates.attributes:
+        filters.write(os.path.join(folder, _ATTRIBUTES), candidates.attributes)
 
 
 def _embed_ids(towers: Towers, name: str, ids: Sequence[str]) -> np.ndarray:
@@ -380,15 +469,6 @@ def _embed_ids(towers: Towers, name: str, ids: Sequence[str]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _write_table(folder: str, name: str, columns: Mapping[str, Sequence[str]]) -> None:
-    table = pa.table(
-        {one: pa.array(texts, pa.large_string()) for one, texts in columns.items()}
-    )
-    with pa.OSFile(os.path.join(folder, name), "wb") as file:
-        with pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-
-
 def _copy(source: str, target: str) -> None:
     """Copies a folder to a local or remote place."""
     for folder, _, names in tf.io.gfile.walk(source):
@@ -402,8 +482,3 @@ def _vectors(folder: str) -> str:
     """Returns the file of the catalogue's embeddings: ScaNN's own, if it keeps one."""
     of_scann = os.path.join(folder, _SCANN, scann_files.VECTORS)
     return of_scann if os.path.exists(of_scann) else os.path.join(folder, _VECTORS)
-
-
-def _read_table(path: str) -> pa.Table:
-    with pa.memory_map(path) as file:
-        return pa.ipc.open_file(file).read_all()

@@ -147,7 +147,7 @@ FEATURE_TYPES: dict[str, type[BaseModel]] = {
 """What may be declared, by the name of the type."""
 
 
-def _spelled_out(value: Any) -> Any:
+def spelled_out(value: Any) -> Any:
     """Reads a type alone as a feature without options."""
     return {"type": value} if isinstance(value, str) else value
 
@@ -162,7 +162,7 @@ Feature = Annotated[
     | EmbeddingFeature
     | HistoryFeature,
     Field(discriminator="type"),
-    BeforeValidator(_spelled_out),
+    BeforeValidator(spelled_out),
 ]
 
 Features = dict[Annotated[str, Field(min_length=1)], Feature]

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """CandidateEmbedder: spec and channels."""
 
+import json
+from collections.abc import Mapping
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -16,6 +19,7 @@ class CandidateEmbedderSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.CANDIDATE_ID_KEY: component_spec.ExecutionParameter(type=str),
         executor.TITLE_KEY: component_spec.ExecutionParameter(type=str),
+        executor.ATTRIBUTES_KEY: component_spec.ExecutionParameter(type=str),
         executor.BATCH_SIZE_KEY: component_spec.ExecutionParameter(type=int),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
@@ -50,6 +54,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
         model: types.BaseChannel,
         candidate_id: str,
         title: str | None = None,
+        attributes: Mapping[str, str] | None = None,
         batch_size: int = 4096,
         fingerprint: str = "",
     ) -> None:
@@ -60,6 +65,8 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
             model: The towers, `standard_artifacts.Model`.
             candidate_id: Feature of the candidates with their id.
             title: Feature to show for a candidate; None: its id.
+            attributes: Types of the features to filter by: category, categories or
+                number.
             batch_size: Candidates embedded in one call.
             fingerprint: Of the code behind this component.
         """
@@ -69,6 +76,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
                 model=model,
                 candidate_id=candidate_id,
                 title=title or candidate_id,
+                attributes=json.dumps(dict(attributes or {})),
                 batch_size=batch_size,
                 fingerprint=fingerprint,
                 embeddings=types.Channel(type=CandidateEmbeddings),

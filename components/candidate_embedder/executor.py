@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executor of CandidateEmbedder."""
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import records
-from serving.servable import parse_examples
+from serving.candidates import Source, embed, parse, shard_schema
 from serving.towers import Towers
 
 CANDIDATES_KEY = "candidates"
@@ -24,6 +25,7 @@ MODEL_KEY = "model"
 EMBEDDINGS_KEY = "embeddings"
 CANDIDATE_ID_KEY = "candidate_id"
 TITLE_KEY = "title"
+ATTRIBUTES_KEY = "attributes"
 BATCH_SIZE_KEY = "batch_size"
 FINGERPRINT_KEY = "fingerprint"
 
@@ -31,9 +33,8 @@ FINGERPRINT_KEY = "fingerprint"
 class _Embed(beam.DoFn):
     """Turns files of candidates into Arrow tables, a batch at a time."""
 
-    def __init__(self, model_path: str, candidate_id: str, title: str, batch_size: int):
-        self._model_path = model_path
-        self._candidate_id, self._title = candidate_id, title
+    def __init__(self, model_path: str, source: Source, batch_size: int):
+        self._model_path, self._source = model_path, source
         self._batch_size = batch_size
         self._shared = Shared()
 
@@ -44,35 +45,8 @@ class _Embed(beam.DoFn):
     def process(self, path: str) -> Iterator[pa.Table]:
         """Embeds the candidates of one file."""
         for batch in records.read_batches(path, self._batch_size):
-            yield self._embed(batch)
-
-    def _embed(self, batch: list[bytes]) -> pa.Table:
-        """Embeds one batch of serialized candidates."""
-        towers = self._towers
-        text = tf.TensorSpec([None], tf.string)
-        specs = {
-            **towers.candidate_features,
-            self._candidate_id: text,
-            self._title: text,
-        }
-        features = parse_examples(tf.constant(batch), specs)
-        inputs = {name: features[name] for name in towers.candidate_features}
-        embedded = towers.embed_candidate(inputs).numpy()
-        ids, titles = (features[name] for name in (self._candidate_id, self._title))
-        return pa.table(
-            {
-                "candidate_id": _strings(ids),
-                "title": _strings(tf.where(titles == "", ids, titles)),
-                "embedding": pa.FixedSizeListArray.from_arrays(
-                    pa.array(embedded.reshape(-1)), embedded.shape[1]
-                ),
-            }
-        )
-
-
-def _strings(values: tf.Tensor) -> pa.Array:
-    """Returns a string tensor, [batch], as an Arrow array of text."""
-    return pa.array(values.numpy().tolist(), pa.binary()).cast(pa.string())
+            features = parse(self._towers, self._source, batch)
+            yield embed(self._towers, self._source, features)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -89,7 +63,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: `candidates` (Examples) and `model` (Model).
             output_dict: `embeddings` (CandidateEmbeddings).
-            exec_properties: `candidate_id`, `title`, `batch_size`.
+            exec_properties: `candidate_id`, `title`, `attributes`, JSON, and
+                `batch_size`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
@@ -97,23 +72,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         candidates = artifact_utils.get_single_instance(input_dict[CANDIDATES_KEY])
         folder = artifact_utils.get_single_uri(output_dict[EMBEDDINGS_KEY])
         files = [file.path for file in records.list_files(candidates)]
-        dimensions = _dimensions(model_path)
+        source = Source(
+            exec_properties[CANDIDATE_ID_KEY],
+            exec_properties[TITLE_KEY],
+            json.loads(exec_properties[ATTRIBUTES_KEY]),
+        )
+        schema = shard_schema(_dimensions(model_path), source.attributes)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | beam.Create(files)
                 | beam.Reshuffle()
                 | beam.ParDo(
-                    _Embed(
-                        model_path,
-                        exec_properties[CANDIDATE_ID_KEY],
-                        exec_properties[TITLE_KEY],
-                        exec_properties[BATCH_SIZE_KEY],
-                    )
+                    _Embed(model_path, source, exec_properties[BATCH_SIZE_KEY])
                 )
                 | beam.io.WriteToParquetBatched(
                     os.path.join(folder, "candidates"),
-                    schema=_schema(dimensions),
+                    schema=schema,
                     file_name_suffix=".parquet",
                 )
             )
@@ -124,14 +99,3 @@ def _dimensions(model_path: str) -> int:
     model = tf.saved_model.load(model_path)
     outputs = model.signatures["embed_candidate"].structured_outputs
     return outputs["embedding"].shape[1]
-
-
-def _schema(dimensions: int) -> pa.Schema:
-    """Returns the columns of a shard."""
-    return pa.schema(
-        [
-            ("candidate_id", pa.string()),
-            ("title", pa.string()),
-            ("embedding", pa.list_(pa.float32(), dimensions)),
-        ]
-    )

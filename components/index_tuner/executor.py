@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.artifacts import write_knobs
-from serving.build import read_candidates
+from serving.candidates import read_candidates
 from serving.evaluation.interactions import Queries, distinct_queries, read_table
 from serving.evaluation.interactions import sample as sample_queries
 from serving.index_config import IndexConfig

@@ -4,8 +4,10 @@
 
 import argparse
 import json
+from typing import Any
 
 from pipeline.cli import options as shared
+from serving.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="a candidate to leave out; repeatable",
     )
+    parser.add_argument(
+        "--filter",
+        default="",
+        metavar="TEXT",
+        help='only candidates whose attributes are so, e.g. "genres = Drama and not '
+        'year < 1990"; =, !=, <, <=, >, >=, in (a, b), and, or, not, parentheses; '
+        "what candidates.attributes of the config declares",
+    )
     shared.add_format(parser)
 
 
@@ -41,9 +51,7 @@ def execute(options: argparse.Namespace) -> int:
     """Loads the model and prints its answer."""
     query = _query(options.query)
     path = options.model or shared.newest_version(options.root, options.pipeline)
-    from serving.model import Recommender
-
-    found = Recommender(path).recommend(query, options.k, options.exclude)
+    found = _ask(path, query, options)
     if options.format == "json":
         print(json.dumps({"query": query, "recommendations": found}, indent=2))
         return 0
@@ -55,6 +63,27 @@ def execute(options: argparse.Namespace) -> int:
     if not found:
         print("no candidates are left")
     return 0
+
+
+def _ask(
+    path: str, query: dict[str, str | list[str]], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Answers natively where the version can, else by its SavedModel."""
+    from serving.native import NativeEngine, has_native_engine
+
+    if has_native_engine(path):
+        engine = NativeEngine(path)
+        return engine.recommend(
+            engine.read_query(query), options.k, options.exclude, filter=options.filter
+        )
+    if options.filter:
+        raise UserError(
+            f"--filter needs a native engine and {path} has none; push the model "
+            "again, with index.kind auto, exact or scann"
+        )
+    from serving.model import Recommender
+
+    return Recommender(path).recommend(query, options.k, options.exclude)
 
 
 def _query(given: list[tuple[str, str]]) -> dict[str, str | list[str]]:

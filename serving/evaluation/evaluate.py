@@ -26,6 +26,7 @@ from scipy import sparse  # noqa: E402
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import baselines, intervals, metrics  # noqa: E402
 from serving.evaluation.config import EvaluationConfig  # noqa: E402
+from serving.evaluation.filtered import filtered_recall  # noqa: E402
 from serving.evaluation.gates import index_gates  # noqa: E402
 from serving.evaluation.interactions import (  # noqa: E402
     Queries,
@@ -108,6 +109,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
             lists["exact_signature"], lists["exact"], 100
         ),
         "native_recall": engine and _native_recall(engine, embedded, lists["exact"]),
+        "filtered": filtered_recall(engine, embedded, _LATENCY_K) if engine else [],
         "latency_ms": latency,
         "baselines": {name: figures[name] for name in others if name != PREVIOUS},
         PREVIOUS: figures.get(PREVIOUS),

@@ -11,7 +11,7 @@ from tfx.types import channel_utils, standard_artifacts
 
 from components.artifacts import CandidateEmbeddings
 from components.candidate_embedder import component, executor
-from serving.build import read_candidates
+from serving.candidates import read_candidates
 from serving.errors import UserError
 
 TWO_WORKERS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -180,6 +181,18 @@ def save_towers(
     )
 
 
+def attributes_of(candidate_id: str) -> dict[str, Any]:
+    """What requests may filter a candidate by."""
+    number = zlib.crc32(candidate_id.encode())
+    return {
+        "kind": ["song", "film", ""][number % 3],
+        "tags": [
+            tag for at, tag in enumerate(["new", "old", "rare"]) if number >> at & 1
+        ],
+        "year": 1900.0 + number % 120,
+    }
+
+
 def write_shards(
     folder: str, ids: list[str], titles: list[str], vectors: np.ndarray, shards: int = 3
 ) -> None:
@@ -191,6 +204,9 @@ def write_shards(
             ("candidate_id", pa.string()),
             ("title", pa.string()),
             ("embedding", pa.list_(pa.float32(), dimensions)),
+            ("attribute:kind", pa.string()),
+            ("attribute:tags", pa.list_(pa.string())),
+            ("attribute:year", pa.float32()),
         ]
     )
     order = np.random.default_rng(7).permutation(len(ids))
@@ -200,6 +216,12 @@ def write_shards(
             pa.array([ids[row] for row in rows], pa.string()),
             pa.array([titles[row] for row in rows], pa.string()),
             pa.FixedSizeListArray.from_arrays(values, dimensions),
+            pa.array([attributes_of(ids[row])["kind"] for row in rows], pa.string()),
+            pa.array(
+                [attributes_of(ids[row])["tags"] for row in rows],
+                pa.list_(pa.string()),
+            ),
+            pa.array([attributes_of(ids[row])["year"] for row in rows], pa.float32()),
         ]
         name = f"candidates-{shard:05}-of-{shards:05}.parquet"
         pq.write_table(pa.table(columns, schema=schema), os.path.join(folder, name))

@@ -18,12 +18,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import manifest
-from serving.build import (
-    Candidates,
-    add_measurements,
-    build_servable,
-    read_candidates,
-)
+from serving.build import add_measurements, build_servable
+from serving.candidates import Candidates, read_candidates
 from serving.errors import UserError
 from serving.index_config import IndexConfig, plan_index
 from serving.model import Recommender, load_scann_ops, versions

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from serving import native, scann_files
 from serving.errors import UserError
+from serving.evaluation.filtered import filtered_recall
+from serving.filters import Survivors
 from serving.index import ExactIndex, make_index
 from serving.index_config import IndexConfig, plan_index
 from serving.model import Recommender
-from serving.native import NativeEngine, Texts, best, exact_top_k
-from tests.unit.conftest import CANDIDATES, World, clustered
+from serving.native import NativeEngine, best, exact_top_k
+from serving.texts import Texts
+from tests.unit.conftest import CANDIDATES, World, attributes_of, clustered
 
 KINDS = ("exact", "scann")
 NOBODY = "nobody"
@@ -276,3 +279,93 @@ def test_a_fresh_process_answers_without_the_saved_model(build, run_python, worl
         {"user_id": world.users[1]}, 3
     )
     assert done.stdout.strip() == str(ids_of(expected)), done.stderr
+
+
+# Filters
+
+FILTERS = {
+    "kind = film": lambda one: one["kind"] == "film",
+    "tags = rare and year >= 1950": lambda o: "rare" in o["tags"] and o["year"] >= 1950,
+    "not (tags = new or tags = old)": lambda o: not {"new", "old"} & set(o["tags"]),
+    "year = 1907": lambda one: one["year"] == 1907,
+    "kind = none": lambda one: False,
+    "year >= 1900": lambda one: True,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", FILTERS)
+@pytest.mark.parametrize("k", [1, 10, CANDIDATES])
+def test_a_filter_leaves_nothing_out_but_what_it_says(
+    kind, text, k, engines, world: World
+):
+    left = {one for one in world.ids if FILTERS[text](attributes_of(one))}
+    for user in world.users[:15]:
+        best_first = [one for one in world.ranking(user) if one in left]
+        for without in ([], best_first[:2]):
+            found = engines[kind].recommend({"user_id": user}, k, without, filter=text)
+            expected = [one for one in best_first if one not in without][:k]
+            assert len(found) == len(expected)
+            assert set(ids_of(found)) <= left - set(without)
+            if kind == "exact":
+                assert ids_of(found) == expected
+            assert [one["score"] for one in found] == sorted(
+                (one["score"] for one in found), reverse=True
+            )
+
+
+def large_engine(engine: NativeEngine, monkeypatch) -> tuple[NativeEngine, np.ndarray]:
+    """An engine over 20,000 clustered vectors in place of its own."""
+    vectors = clustered(20_000, 16, 100, 4)
+    plan = plan_index(
+        IndexConfig(kind="scann", k=10, leaves=140, leaves_to_search=14, reorder=60),
+        *vectors.shape,
+    )
+    monkeypatch.setattr(engine, "embeddings", vectors)
+    monkeypatch.setattr(engine, "plan", plan)
+    monkeypatch.setattr(engine, "_searcher", scann_files.train(vectors, plan))
+    return engine, vectors
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.02, 0.0005])
+@pytest.mark.parametrize("is_about_the_vectors", [False, True])
+def test_filtered_search_finds_what_a_filtered_sort_finds(
+    share, is_about_the_vectors, engines, monkeypatch
+):
+    engine, vectors = large_engine(engines["scann"], monkeypatch)
+    queries = clustered(60, 16, 100, 4)
+    draw = np.random.default_rng(3)
+    value = vectors[:, 0] if is_about_the_vectors else draw.random(len(vectors))
+    mask = value >= np.quantile(value, 1 - share)
+    within = Survivors(mask, int(mask.sum()))
+    recalls = []
+    for query in queries:
+        scores = np.where(mask, vectors @ query, -np.inf)
+        truth = np.argsort(-scores)[: min(10, within.count)].tolist()
+        excluded = frozenset(truth[:3])
+        for exclude, expected in ((frozenset(), truth), (excluded, truth[3:])):
+            found, values = engine.nearest(query, 10, exclude, within=within)
+            assert len(found) == min(10, within.count - len(exclude))
+            assert mask[found].all() and not exclude & set(found.tolist())
+            np.testing.assert_allclose(values, scores[found], rtol=1e-5, atol=1e-6)
+            recalls.append(len(set(found) & set(expected)) / len(expected))
+    assert np.mean(recalls) > (0.999 if share < 0.05 else 0.93)
+
+
+def test_a_model_without_attributes_says_so(engines, monkeypatch):
+    engine = engines["exact"]
+    monkeypatch.setattr(engine, "attributes", None)
+    assert engine.survivors(" ") is None
+    with pytest.raises(UserError, match="no attributes to filter by; declare"):
+        engine.recommend({"user_id": "1"}, filter="kind = film")
+
+
+def test_the_recall_of_filters_is_reported(engines, world):
+    queries = world.query_vectors.astype(np.float32)
+    for kind in KINDS:
+        found = filtered_recall(engines[kind], queries, 10)
+        assert len(found) == 4
+        for one in found:
+            left = engines[kind].survivors(one["filter"])
+            assert one["candidates"] == left.count > 0
+            assert one["recall"] >= (1 if kind == "exact" else 0.9)

@@ -1,0 +1,57 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Columns of texts in memory-mapped Arrow files."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+
+class Texts:
+    """A column of texts in a memory-mapped file, read without copying it."""
+
+    def __init__(self, column: pa.Array):
+        """Reads a column of large strings without nulls."""
+        _, offsets, data = column.buffers()
+        self._offsets = np.frombuffer(offsets, np.int64)
+        self._data = memoryview(data) if data else memoryview(b"")
+        self._first, self._length = column.offset, len(column)
+
+    def __len__(self) -> int:
+        """Returns the number of texts."""
+        return self._length
+
+    def take(self, rows: Iterable[int]) -> list[str]:
+        """Returns the texts of rows."""
+        offsets, data, first = self._offsets, self._data, self._first
+        return [
+            str(data[offsets[first + row] : offsets[first + row + 1]], "utf-8")
+            for row in rows
+        ]
+
+    @functools.cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each text, made when it is first asked for."""
+        return {text: row for row, text in enumerate(self.take(range(len(self))))}
+
+
+def write_table(path: str, columns: Mapping[str, Sequence[str] | np.ndarray]) -> None:
+    """Writes columns of texts, or a NumPy array as it is, into a local Arrow file."""
+    arrays = [
+        pa.array(values)
+        if isinstance(values, np.ndarray)
+        else pa.array(values, pa.large_string())
+        for values in columns.values()
+    ]
+    # One batch, so that each column is one chunk.
+    batch = pa.record_batch(arrays, list(columns))
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def read_table(path: str) -> pa.Table:
+    """Maps a local Arrow file."""
+    with pa.memory_map(path) as file:
+        return pa.ipc.open_file(file).read_all()
