@@ -79,11 +79,11 @@ def _comparable_part(model: types.Artifact) -> Any:
     return content.get("format"), *(config.get(part) for part in parts)
 
 
-class LatestBlessedTowersStrategy(LatestBlessedModelStrategy):
-    """Finds the towers in the latest blessed servable, to begin a training with.
+class LatestBlessedServableStrategy(LatestBlessedModelStrategy):
+    """Finds the latest blessed servable, to update it.
 
-    Only of a model of the same source and split: another one may have been trained on
-    what now evaluates.
+    Only one of the same source and split: another one may have been trained on what now
+    evaluates.
     """
 
     def __init__(self, interactions: str):
@@ -100,14 +100,14 @@ class LatestBlessedTowersStrategy(LatestBlessedModelStrategy):
         store: metadata_store.MetadataStore,
         input_dict: dict[str, list[types.Artifact]],
     ) -> dict[str, list[types.Artifact]]:
-        """Resolves the towers.
+        """Resolves the servable.
 
         Args:
             store: ML Metadata's store.
             input_dict: The two keys of the standard strategy.
 
         Returns:
-            The same keys with the towers and the blessing, or empty.
+            The same keys with the servable and the blessing, or empty.
         """
         if not all(input_dict.values()) or MODEL_KEY not in input_dict:
             return {key: [] for key in input_dict}  # nothing was blessed yet
@@ -118,10 +118,7 @@ class LatestBlessedTowersStrategy(LatestBlessedModelStrategy):
         )
         if not resolved or not resolved[MODEL_KEY]:
             return {key: [] for key in input_dict}
-        (servable,) = resolved[MODEL_KEY]
-        used = _inputs_of(store, servable)
-        towers = [model for model in models if model.id in used]
-        return {**resolved, MODEL_KEY: towers[:1]}
+        return resolved
 
     def _is_comparable(self, model: types.Artifact) -> bool:
         """Tells whether a model is a servable of the wanted data."""
@@ -130,6 +127,30 @@ class LatestBlessedTowersStrategy(LatestBlessedModelStrategy):
             return False  # the towers
         config = manifest.read(path)["config"]
         return _trained_on(config["interactions"]) == self._wanted
+
+
+class LatestBlessedTowersStrategy(LatestBlessedServableStrategy):
+    """Finds the towers in that servable, to begin a training with or to embed by."""
+
+    def resolve_artifacts(
+        self,
+        store: metadata_store.MetadataStore,
+        input_dict: dict[str, list[types.Artifact]],
+    ) -> dict[str, list[types.Artifact]]:
+        """Resolves the towers; arguments and answer as of the servable."""
+        resolved = super().resolve_artifacts(store, input_dict)
+        if not resolved.get(MODEL_KEY):
+            return resolved
+        (servable,) = resolved[MODEL_KEY]
+        used = _inputs_of(store, servable)
+        # A servable may be made of another one too, which has a manifest.
+        towers = [
+            model
+            for model in input_dict[MODEL_KEY]
+            if model.id in used
+            and not manifest.exists(path_utils.serving_model_dir(model.uri))
+        ]
+        return {**resolved, MODEL_KEY: towers[:1]}
 
 
 def _inputs_of(store: metadata_store.MetadataStore, made: types.Artifact) -> set[int]:

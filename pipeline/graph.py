@@ -42,6 +42,7 @@ from components.interaction_preparer.preparation import Preparation
 from components.pusher.component import AtomicPusher
 from components.resolver import (
     EarlierSpanStrategy,
+    LatestBlessedServableStrategy,
     LatestBlessedTowersStrategy,
     LatestOtherBlessedModelStrategy,
 )
@@ -98,17 +99,21 @@ QUERIES = "queries"
 _NO_SPLIT = {"method": "none"}
 
 
-def build_pipeline(config: PipelineConfig, layout: Layout) -> tfx_pipeline.Pipeline:
+def build_pipeline(
+    config: PipelineConfig, layout: Layout, update: bool = False
+) -> tfx_pipeline.Pipeline:
     """Builds the TFX pipeline of a config.
 
     Args:
       config: What to run.
       layout: Where its artifacts, metadata and versions go.
+      update: Train nothing: take the towers of the last blessed servable and bring
+        that one's catalogue and index up to date.
 
     Returns:
       The pipeline, with the cache on.
     """
-    nodes = _Nodes(config, layout)
+    nodes = (_UpdateNodes if update else _Nodes)(config, layout)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=layout.artifacts,
@@ -136,6 +141,8 @@ class _Nodes:
         self._layout = layout
         self._nodes: list[BaseNode] = []
         self._schemas: dict[str, types.BaseChannel] = {}
+        self._previous: types.BaseChannel | None = None
+        """The servable that is brought up to date, if any."""
 
     def all(self) -> list[BaseNode]:
         """Returns every node."""
@@ -175,7 +182,7 @@ class _Nodes:
                 query_id=config.interactions.query_id,
                 candidate_id=config.interactions.candidate_id,
                 catalogue_id=config.catalogue.candidate_id,
-                orphans=config.interactions.orphans,
+                orphans=self._orphans,
                 duplicates=config.catalogue.duplicates,
                 fingerprint=fingerprint(*_DATA_CODE),
             )
@@ -186,6 +193,11 @@ class _Nodes:
         )
         interactions = self._prepare(cleaner.outputs["cleaned_interactions"])
         return interactions, cleaner.outputs["cleaned_candidates"]
+
+    @property
+    def _orphans(self) -> str:
+        """What becomes of interactions whose candidate is not in the catalogue."""
+        return self._config.interactions.orphans
 
     def _prepare(self, interactions: types.BaseChannel) -> types.BaseChannel:
         """Selects, weighs and completes interactions, where there is such to do."""
@@ -409,7 +421,7 @@ class _Nodes:
             "model": config.model.model_dump(),
             "training": config.training.model_dump(),
         }
-        trainer = self._add(
+        model = self._add(
             TwoTowerTrainer(
                 **inputs,
                 has_valid_split=config.interactions.split.has_valid,
@@ -421,12 +433,23 @@ class _Nodes:
                 },
             ),
             "Trainer",
-        )
+        ).outputs["model"]
+        return model, self._embeddings(candidates, model)
+
+    def _embeddings(
+        self,
+        candidates: types.BaseChannel,
+        model: types.BaseChannel,
+        previous: types.BaseChannel | None = None,
+    ) -> types.BaseChannel:
+        """Embeds the catalogue, or what a servable has not."""
+        config = self._config
         embedder = self._add(
             CandidateEmbedder(
                 candidates=candidates,
-                model=trainer.outputs["model"],
-                candidate_id=catalogue_id,
+                model=model,
+                previous=previous,
+                candidate_id=config.catalogue.candidate_id,
                 title=config.catalogue.title,
                 attributes={
                     name: one.type for name, one in config.catalogue.attributes.items()
@@ -437,7 +460,7 @@ class _Nodes:
                 ),
             )
         )
-        return trainer.outputs["model"], embedder.outputs["embeddings"]
+        return embedder.outputs["embeddings"]
 
     def _hyperparameters(
         self, inputs: dict[str, types.BaseChannel], custom_config: dict[str, Any]
@@ -464,13 +487,19 @@ class _Nodes:
         """Finds the towers that a warm start begins with."""
         if not self._config.training.warm_start:
             return None
+        return self._blessed(LatestBlessedTowersStrategy, "WarmStart")
+
+    def _blessed(
+        self, strategy: type[LatestBlessedServableStrategy], node_id: str
+    ) -> types.BaseChannel:
+        """Finds the last blessed model of the same interactions."""
         resolver = Resolver(
-            strategy_class=LatestBlessedTowersStrategy,
+            strategy_class=strategy,
             config={"interactions": json.dumps(_identity(self._config)[INTERACTIONS])},
             model=types.Channel(type=standard_artifacts.Model),
             model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )
-        return self._add(resolver, "WarmStart").outputs["model"]
+        return self._add(resolver, node_id).outputs["model"]
 
     def _servable(
         self,
@@ -487,6 +516,7 @@ class _Nodes:
                 embeddings=embeddings,
                 index=config.index,
                 knobs=self._knobs(towers, embeddings, interactions, code),
+                previous=self._previous,
                 about={
                     "pipeline": config.name,
                     "config": _identity(config),
@@ -579,6 +609,27 @@ class _Nodes:
                 ),
             )
         )
+
+
+class _UpdateNodes(_Nodes):
+    """The nodes that bring a servable up to date with its catalogue."""
+
+    @property
+    def _orphans(self) -> str:
+        """Dropped: that candidates go is what an update is for."""
+        return "drop"
+
+    def _towers(
+        self, interactions: types.BaseChannel, candidates: types.BaseChannel
+    ) -> tuple[types.BaseChannel, types.BaseChannel]:
+        """Finds the towers that there are and embeds what is new."""
+        towers = self._blessed(LatestBlessedTowersStrategy, "BlessedTowers")
+        self._previous = self._blessed(LatestBlessedServableStrategy, "BlessedServable")
+        embeddings = self._embeddings(candidates, towers, self._previous)
+        return towers, embeddings
+
+    def _knobs(self, *inputs: types.BaseChannel | str) -> None:
+        """Searches for nothing: the index keeps its knobs."""
 
 
 def _split(config: InteractionsConfig) -> dict:

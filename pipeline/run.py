@@ -23,7 +23,7 @@ from pipeline.runners import local
 
 
 def run_locally(
-    config: PipelineConfig, layout: Layout, progress: Progress
+    config: PipelineConfig, layout: Layout, progress: Progress, update: bool = False
 ) -> dict[str, Any]:
     """Runs a pipeline on the local runner and writes its summary.
 
@@ -33,6 +33,7 @@ def run_locally(
       config: What to run.
       layout: Where it lies, with an absolute root.
       progress: Where lines go.
+      update: Bring the last blessed model's catalogue up to date, train nothing.
 
     Returns:
       The summary, as `shortlist metrics --format json` prints it.
@@ -41,11 +42,11 @@ def run_locally(
       UserError: The run stopped for a reason that the user can mend.
       NodeError: A node failed otherwise.
     """
-    nodes = local.run(build_pipeline(config, layout), layout, progress)
+    nodes = local.run(build_pipeline(config, layout, update), layout, progress)
     if _is_lost(nodes):
         # TFX remembers a push, not whether what was pushed is still there.
         progress.say("the pushed version was deleted since; pushing it anew")
-        pipeline = build_pipeline(config, layout)
+        pipeline = build_pipeline(config, layout, update)
         nodes = local.run(pipeline, layout, progress, uncached={"Pusher"})
     content = summarize(config, nodes, progress.elapsed)
     summary.write(layout, content)

@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a servable folder out of trained towers and embedded candidates."""
+"""Makes a servable folder out of trained towers and embedded candidates, or anew."""
 
 import json
 import logging
@@ -11,8 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from serving import index_cost, manifest, native
-from serving.candidates import read_candidates
-from serving.index_config import IndexConfig, plan_index
+from serving.candidates import Candidates, read_candidates
+from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.servable import (
     EXCLUDE,
     LEAVES_TO_SEARCH,
@@ -22,7 +22,8 @@ from serving.servable import (
     Servable,
     missing_feature,
 )
-from serving.towers import Towers, read_recipe
+from serving.towers import Towers, read_recipe, towers_fingerprint
+from serving.update import update_candidates
 
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
@@ -60,24 +61,68 @@ def build_servable(
             plan.kind, plan.reason, cost.memory_bytes / 1e9, cost.seconds,
         )  # fmt: skip
         index_cost.refuse_too_large(cost, count, dimensions)
-        servable = Servable(
-            Towers(towers_path),
-            candidates.embeddings,
-            candidates.ids,
-            candidates.titles,
-            plan,
+        _write(path, towers_path, candidates, plan, folder, about)
+
+
+def update_servable(
+    towers_path: str,
+    candidates_path: str,
+    previous_path: str,
+    config: IndexConfig,
+    path: str,
+    about: dict[str, Any],
+) -> None:
+    """Writes a servable of a changed catalogue, from the one before.
+
+    Args:
+      towers_path: The Trainer's SavedModel, the same as that servable's.
+      candidates_path: Folder of the new catalogue, embedded where it changed.
+      previous_path: The servable before.
+      config: The index's knobs.
+      path: Where the SavedModel goes.
+      about: What else the manifest should say, JSON-able.
+
+    Raises:
+      UserError: See `serving.update.update_candidates`.
+    """
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
+        candidates, plan, told = update_candidates(
+            candidates_path, previous_path, towers_fingerprint(towers_path), config,
             folder,
-        )
-        servable.save(path)
-        if plan.kind in ("exact", "scann"):
-            scann = os.path.join(folder, SCANN_FILES) if plan.kind == "scann" else None
-            native.write(path, towers_path, candidates, scann)
+        )  # fmt: skip
+        about = {**about, "update": told}
+        _write(path, towers_path, candidates, plan, folder, about)
+
+
+def _write(
+    path: str,
+    towers_path: str,
+    candidates: Candidates,
+    plan: IndexPlan,
+    folder: str,
+    about: dict[str, Any],
+) -> None:
+    """Indexes candidates, unless ScaNN's files are in the folder, and writes all."""
+    servable = Servable(
+        Towers(towers_path),
+        candidates.embeddings,
+        candidates.ids,
+        candidates.titles,
+        plan,
+        folder,
+    )
+    servable.save(path)
+    if plan.kind in ("exact", "scann"):
+        scann = os.path.join(folder, SCANN_FILES) if plan.kind == "scann" else None
+        native.write(path, towers_path, candidates, scann)
     _write_warmup(path, servable)
+    count, dimensions = candidates.embeddings.shape
     manifest.write(
         path,
         {
             **about,
             "recipe": read_recipe(towers_path),
+            "towers": towers_fingerprint(towers_path),
             "format": manifest.FORMAT,
             "candidates": count,
             "dimensions": dimensions,

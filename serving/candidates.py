@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from serving.errors import UserError
-from serving.servable import CANDIDATE_ID as ID
-from serving.servable import EMBEDDING, TITLE, parse_examples
+from serving.servable import CANDIDATE_ID, EMBEDDING, TITLE, parse_examples
 from serving.towers import Towers
 
+ID = CANDIDATE_ID
 FINGERPRINT = "fingerprint"
 _ATTRIBUTE = "attribute:"
 """Before the name of what is filtered by."""
@@ -45,7 +45,7 @@ class Source:
 
 
 def shard_schema(dimensions: int, attributes: Mapping[str, str]) -> pa.Schema:
-    """Returns the columns of a shard."""
+    """Returns the columns of a shard; dimensions -1: some rows are not embedded."""
     return pa.schema(
         [
             (ID, pa.string()),
@@ -99,23 +99,70 @@ def fingerprints(features: Mapping[str, tf.Tensor]) -> np.ndarray:
 
 
 def embed(
-    towers: Towers, source: Source, features: Mapping[str, tf.Tensor]
+    towers: Towers,
+    source: Source,
+    features: Mapping[str, tf.Tensor],
+    known: np.ndarray | None = None,
 ) -> pa.Table:
-    """Embeds parsed candidates; returns rows of a shard."""
+    """Embeds parsed candidates.
+
+    Args:
+      towers: What embeds.
+      source: Which features say what.
+      features: Of `parse`, each [batch].
+      known: Fingerprints, ascending, of candidates that need no embedding: theirs are
+        empty lists. None: all are embedded.
+
+    Returns:
+      Rows of a shard, [batch].
+    """
+    marks = fingerprints(features)
     inputs = {name: features[name] for name in towers.candidate_features}
-    embedded = towers.embed_candidate(inputs).numpy()
+    dimensions = -1
+    if known is None:
+        embedded = towers.embed_candidate(inputs).numpy()
+        dimensions = embedded.shape[1]
+        vectors = pa.FixedSizeListArray.from_arrays(
+            pa.array(embedded.reshape(-1)), dimensions
+        )
+    else:
+        vectors = _embed_unknown(towers, inputs, ~_is_in(marks, known))
     ids, titles = features[source.candidate_id], features[source.title]
     columns = [
         _strings(ids),
         _strings(tf.where(titles == "", ids, titles)),
-        pa.FixedSizeListArray.from_arrays(
-            pa.array(embedded.reshape(-1)), embedded.shape[1]
-        ),
-        pa.array(fingerprints(features)),
+        vectors,
+        pa.array(marks),
         *(_attribute(features[name]) for name in source.attributes),
     ]
-    schema = shard_schema(embedded.shape[1], source.attributes)
+    schema = shard_schema(dimensions, source.attributes)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _is_in(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Tells which values are among others, bool [values]."""
+    if not len(ascending):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return ascending[at] == values
+
+
+def _embed_unknown(
+    towers: Towers, inputs: Mapping[str, tf.Tensor], is_unknown: np.ndarray
+) -> pa.ListArray:
+    """Embeds some of a batch; the others have empty lists."""
+    if not is_unknown.any():
+        offsets = np.zeros(len(is_unknown) + 1)
+        return pa.ListArray.from_arrays(
+            pa.array(offsets, pa.int32()), pa.array([], pa.float32())
+        )
+    chosen = {name: tf.boolean_mask(v, is_unknown) for name, v in inputs.items()}
+    embedded = towers.embed_candidate(chosen).numpy()
+    ends = np.cumsum(is_unknown) * embedded.shape[1]
+    return pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], ends]), pa.int32()),
+        pa.array(embedded.reshape(-1)),
+    )
 
 
 def _strings(values: tf.Tensor) -> pa.Array:
@@ -176,10 +223,15 @@ def read_candidates(folder: str, scratch: str) -> Candidates:
     place = np.empty_like(order)
     place[order] = np.arange(len(order), dtype=order.dtype)
     table = table.take(order)
+    return table_as_candidates(table, _read_embeddings(folder, files, place, scratch))
+
+
+def table_as_candidates(table: pa.Table, embeddings: np.ndarray) -> Candidates:
+    """Returns a catalogue of shards' rows without vectors, and the vectors of these."""
     return Candidates(
         ids=table[ID].to_pylist(),
         titles=table[TITLE].to_pylist(),
-        embeddings=_read_embeddings(folder, files, place, scratch),
+        embeddings=embeddings,
         fingerprints=(
             table[FINGERPRINT].to_numpy() if FINGERPRINT in table.column_names else None
         ),
@@ -189,6 +241,36 @@ def read_candidates(folder: str, scratch: str) -> Candidates:
             if name.startswith(_ATTRIBUTE)
         },
     )
+
+
+def read_shards(folder: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """Reads a catalogue that is embedded in part.
+
+    Args:
+      folder: Local or remote folder of the shards.
+
+    Returns:
+      All rows without vectors; bool [rows], which of them were embedded; the vectors
+      of these, float32 [embedded, dimensions].
+
+    Raises:
+      UserError: There are no rows, or vectors of unequal length.
+    """
+    files = sorted(tf.io.gfile.glob(os.path.join(folder, "*.parquet")))
+    tables = [_open_shard(name).read() for name in files]
+    if not sum(map(len, tables)):
+        raise UserError(
+            f"{folder} holds no embedded candidates; the catalogue is empty"
+        )
+    table = pa.concat_tables(tables)
+    column = table[EMBEDDING].combine_chunks()
+    lengths = pc.list_value_length(column).to_numpy()
+    is_embedded = lengths > 0
+    if len(np.unique(lengths[is_embedded])) > 1:
+        raise UserError(f"{folder} holds embeddings of unequal length; embed them anew")
+    dimensions = int(lengths.max())
+    vectors = pc.list_flatten(column).to_numpy().reshape(-1, max(dimensions, 1))
+    return table.drop([EMBEDDING]), is_embedded, vectors
 
 
 def _read_all_but_vectors(name: str) -> pa.Table:

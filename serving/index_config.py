@@ -94,6 +94,9 @@ class IndexConfig(BaseModel):
     """Candidates that train the partition."""
     training_iterations: PositiveInt = 12
     """Iterations of k-means in that training."""
+    rebuild_above: float = Field(default=0.1, ge=0, le=1)
+    """Share of the catalogue that updates (`shortlist update`) may change in an index
+    before it is built anew."""
 
     @model_validator(mode="after")
     def _searches_no_more_than_there_is(self) -> "IndexConfig":

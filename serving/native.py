@@ -40,6 +40,10 @@ _QUERY_IDS = "query_ids.arrow"
 _QUERIES = "queries.npy"
 _TOWER = "query_tower"
 _ATTRIBUTES = "attributes"
+_NO_ENGINE = (
+    "{} has no native engine; push the model again, with index.kind auto, exact or "
+    "scann"
+)
 _MOST_QUERIES = 10_000_000
 """Ids up to which their embeddings are kept; more are embedded by the tower."""
 _EMBED_BATCH = 65_536
@@ -58,6 +62,21 @@ def has_native_engine(path: str) -> bool:
     return tf.io.gfile.isdir(os.path.join(path, FOLDER))
 
 
+def read_catalogue(path: str) -> pa.Table:
+    """Reads ids, titles and fingerprints of a version's candidates, and no more.
+
+    Raises:
+      UserError: The version has no native engine.
+    """
+    file = os.path.join(path, FOLDER, _CATALOGUE)
+    if not has_native_engine(path):
+        raise UserError(_NO_ENGINE.format(path))
+    if os.path.exists(file):
+        return read_table(file)
+    with tf.io.gfile.GFile(file, "rb") as remote:
+        return pa.ipc.open_file(pa.BufferReader(remote.read())).read_all()
+
+
 class NativeEngine:
     """A version of a model, loaded to answer natively."""
 
@@ -72,10 +91,7 @@ class NativeEngine:
         """
         folder = os.path.join(path, FOLDER)
         if not has_native_engine(path):
-            raise UserError(
-                f"{path} has no native engine; push the model again, or ask its "
-                "SavedModel"
-            )
+            raise UserError(_NO_ENGINE.format(path))
         if not os.path.isdir(folder):
             self._copy = tempfile.TemporaryDirectory(prefix="shortlist-")
             _copy(folder, self._copy.name)
@@ -83,12 +99,12 @@ class NativeEngine:
         self._folder = folder
         self.plan = IndexPlan(**manifest.read(path)["index"])
         try:
-            catalogue = read_table(os.path.join(folder, _CATALOGUE))
+            self.catalogue = read_table(os.path.join(folder, _CATALOGUE))
             self.ids, self.titles = (
-                Texts(catalogue[name].chunk(0)) for name in (CANDIDATE_ID, TITLE)
+                Texts(self.catalogue[name].chunk(0)) for name in (CANDIDATE_ID, TITLE)
             )
             self.embeddings = np.load(_vectors(folder), mmap_mode="r")
-            self._searcher = (
+            self.searcher = (
                 scann_files.load_native(os.path.join(folder, _SCANN))
                 if self.plan.kind == "scann"
                 else None
@@ -205,9 +221,9 @@ class NativeEngine:
             )
         size = len(self.embeddings)
         left = min(k, size - len(exclude))
-        if self._searcher is not None:
+        if self.searcher is not None:
             wanted = min(k + len(exclude), size)
-            rows, scores = self._searcher.search(
+            rows, scores = self.searcher.search(
                 query, wanted, *self._effort(wanted, leaves_to_search, reorder)
             )
             rows, scores = _kept(rows, scores, exclude, k)
@@ -247,13 +263,13 @@ class NativeEngine:
         fewer than half, more are asked for. Exact search looks at s and is taken
         where that is less.
         """
-        if self._searcher is not None:
+        if self.searcher is not None:
             rescored, searched = self._effort(k, leaves, reorder)
             size = len(self.embeddings)
             times = size / max(within.count, 1)
             while _HIT * (rescored + len(exclude)) * times < within.count:
                 wanted = math.ceil((rescored + len(exclude)) * times)
-                rows, scores = self._searcher.search(
+                rows, scores = self.searcher.search(
                     query,
                     wanted,
                     wanted,
@@ -298,10 +314,10 @@ class NativeEngine:
         Returns:
           Rows and scores, [batch, k], best first.
         """
-        if self._searcher is None or not len(queries):
+        if self.searcher is None or not len(queries):
             return exact_top_k(queries, self.embeddings, k)
         effort = self._effort(k, leaves_to_search, reorder)
-        rows, scores = self._searcher.search_batched_parallel(queries, k, *effort)
+        rows, scores = self.searcher.search_batched_parallel(queries, k, *effort)
         short = ~np.isfinite(scores).all(axis=1)
         if short.any() or rows.shape[1] < k:
             whole = np.full((len(queries), k), -1, np.int64)

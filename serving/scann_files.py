@@ -75,8 +75,13 @@ def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> None:
       plan: Settled knobs, of kind "scann".
       folder: Local; is made.
     """
+    write(train(embeddings, plan), folder)
+
+
+def write(searcher: Any, folder: str) -> None:
+    """Writes the files of a native searcher into a local folder, which is made."""
     os.makedirs(folder)
-    train(embeddings, plan).serialize(folder)
+    searcher.serialize(folder)
     # ScaNN notes whole paths, and the files are to be moved.
     assets = _read(folder, _ASSETS).decode()
     with open(os.path.join(folder, _ASSETS), "w", encoding="utf-8") as file:

@@ -188,14 +188,15 @@ class Servable(tf.Module):
           ids: Candidate ids, [candidates].
           titles: What to show for each candidate, [candidates].
           plan: The settled knobs.
-          folder: Where to keep the id file, and ScaNN's, until the model is saved.
+          folder: Where to keep the id file, and ScaNN's, until the model is saved;
+            ScaNN's are made unless they are there.
         """
         super().__init__()
         self._folder = folder or tempfile.mkdtemp(prefix="shortlist-")
         self.towers = towers
         self.catalogue = Catalogue(ids, titles, self._folder)
         scann = os.path.join(self._folder, SCANN_FILES)
-        if plan.kind == "scann":
+        if plan.kind == "scann" and not os.path.isdir(scann):
             # First, so that what training takes is free again before all else.
             scann_files.build(embeddings, plan, scann)
         self.exact = ExactIndex(embeddings)

@@ -87,6 +87,16 @@ def read_query_ids(path: str) -> tuple[str, list[str]] | None:
     return about["feature"], [one.decode() for one in ids]
 
 
+def towers_fingerprint(path: str) -> str:
+    """Returns what tells trained towers from others: a hash of all their variables.
+
+    Args:
+      path: Folder of the towers' SavedModel.
+    """
+    found = tf.saved_model.experimental.read_fingerprint(path)
+    return f"{found.checkpoint_hash:016x}"
+
+
 def read_recipe(path: str) -> dict[str, Any] | None:
     """Returns `model` and `training` as towers were trained, None if it is not told.
 

@@ -30,6 +30,9 @@ class CandidateEmbedderSpec(component_spec.ComponentSpec):
         executor.MODEL_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Model
         ),
+        executor.PREVIOUS_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
     }
     OUTPUTS = {
         executor.EMBEDDINGS_KEY: component_spec.ChannelParameter(
@@ -56,6 +59,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
         title: str | None = None,
         attributes: Mapping[str, str] | None = None,
         batch_size: int = 4096,
+        previous: types.BaseChannel | None = None,
         fingerprint: str = "",
     ) -> None:
         """Constructs a CandidateEmbedder component.
@@ -68,12 +72,15 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
             attributes: Types of the features to filter by: category, categories or
                 number.
             batch_size: Candidates embedded in one call.
+            previous: A servable of the same towers, `standard_artifacts.Model`:
+                candidates that it has just as they are now get no embedding.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
             CandidateEmbedderSpec(
                 candidates=candidates,
                 model=model,
+                previous=previous,
                 candidate_id=candidate_id,
                 title=title or candidate_id,
                 attributes=json.dumps(dict(attributes or {})),

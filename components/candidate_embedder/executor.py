@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executor of CandidateEmbedder."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
@@ -19,9 +21,11 @@ from tfx.utils import path_utils
 from components import records
 from serving.candidates import Source, embed, parse, shard_schema
 from serving.towers import Towers
+from serving.update import known_fingerprints
 
 CANDIDATES_KEY = "candidates"
 MODEL_KEY = "model"
+PREVIOUS_KEY = "previous"
 EMBEDDINGS_KEY = "embeddings"
 CANDIDATE_ID_KEY = "candidate_id"
 TITLE_KEY = "title"
@@ -30,23 +34,39 @@ BATCH_SIZE_KEY = "batch_size"
 FINGERPRINT_KEY = "fingerprint"
 
 
+@dataclasses.dataclass
+class _Loaded:
+    """What the workers of a process share."""
+
+    towers: Towers
+    known: np.ndarray | None
+
+
 class _Embed(beam.DoFn):
     """Turns files of candidates into Arrow tables, a batch at a time."""
 
-    def __init__(self, model_path: str, source: Source, batch_size: int):
+    def __init__(
+        self, model_path: str, source: Source, batch_size: int, previous: str | None
+    ):
         self._model_path, self._source = model_path, source
-        self._batch_size = batch_size
+        self._batch_size, self._previous = batch_size, previous
         self._shared = Shared()
 
     def setup(self) -> None:
-        """Loads the towers once a worker process."""
-        self._towers = self._shared.acquire(lambda: Towers(self._model_path))
+        """Loads the towers, and what needs no embedding, once a worker process."""
+        self._loaded = self._shared.acquire(
+            lambda: _Loaded(
+                Towers(self._model_path),
+                known_fingerprints(self._previous) if self._previous else None,
+            )
+        )
 
     def process(self, path: str) -> Iterator[pa.Table]:
         """Embeds the candidates of one file."""
+        towers, known = self._loaded.towers, self._loaded.known
         for batch in records.read_batches(path, self._batch_size):
-            features = parse(self._towers, self._source, batch)
-            yield embed(self._towers, self._source, features)
+            features = parse(towers, self._source, batch)
+            yield embed(towers, self._source, features, known)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -61,7 +81,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Runs the candidate tower over all splits of the candidates.
 
         Args:
-            input_dict: `candidates` (Examples) and `model` (Model).
+            input_dict: `candidates` (Examples), `model` (Model) and maybe `previous`
+                (Model), a servable whose candidates need no embedding again.
             output_dict: `embeddings` (CandidateEmbeddings).
             exec_properties: `candidate_id`, `title`, `attributes`, JSON, and
                 `batch_size`.
@@ -77,14 +98,21 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             exec_properties[TITLE_KEY],
             json.loads(exec_properties[ATTRIBUTES_KEY]),
         )
-        schema = shard_schema(_dimensions(model_path), source.attributes)
+        (previous,) = [
+            path_utils.serving_model_path(one.uri)
+            for one in input_dict.get(PREVIOUS_KEY) or []
+        ] or [None]
+        dimensions = -1 if previous else _dimensions(model_path)
+        schema = shard_schema(dimensions, source.attributes)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | beam.Create(files)
                 | beam.Reshuffle()
                 | beam.ParDo(
-                    _Embed(model_path, source, exec_properties[BATCH_SIZE_KEY])
+                    _Embed(
+                        model_path, source, exec_properties[BATCH_SIZE_KEY], previous
+                    )
                 )
                 | beam.io.WriteToParquetBatched(
                     os.path.join(folder, "candidates"),

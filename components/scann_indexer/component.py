@@ -32,6 +32,9 @@ class ScannIndexerSpec(component_spec.ComponentSpec):
         executor.KNOBS_KEY: component_spec.ChannelParameter(
             type=IndexKnobs, optional=True
         ),
+        executor.PREVIOUS_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
     }
     OUTPUTS = {
         executor.MODEL_KEY: component_spec.ChannelParameter(
@@ -58,6 +61,7 @@ class ScannIndexer(base_component.BaseComponent):
         index: IndexConfig,
         about: dict[str, Any],
         knobs: types.BaseChannel | None = None,
+        previous: types.BaseChannel | None = None,
         fingerprint: str = "",
     ) -> None:
         """Constructs a ScannIndexer component.
@@ -68,6 +72,8 @@ class ScannIndexer(base_component.BaseComponent):
             index: The index's knobs.
             about: What the servable's manifest should say of the pipeline.
             knobs: IndexTuner's, `IndexKnobs`; they stand before those of `index`.
+            previous: The servable that the embeddings are to update,
+                `standard_artifacts.Model`; it has what is not embedded.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
@@ -75,6 +81,7 @@ class ScannIndexer(base_component.BaseComponent):
                 towers=towers,
                 embeddings=embeddings,
                 knobs=knobs,
+                previous=previous,
                 index=index.model_dump_json(),
                 about=json.dumps(about, sort_keys=True),
                 fingerprint=fingerprint,

@@ -11,12 +11,13 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.artifacts import read_knobs
-from serving.build import build_servable
+from serving.build import build_servable, update_servable
 from serving.index_config import IndexConfig
 
 TOWERS_KEY = "towers"
 EMBEDDINGS_KEY = "embeddings"
 KNOBS_KEY = "knobs"
+PREVIOUS_KEY = "previous"
 MODEL_KEY = "model"
 INDEX_KEY = "index"
 ABOUT_KEY = "about"
@@ -36,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
             input_dict: `towers` (Model), `embeddings` (CandidateEmbeddings) and maybe
-                `knobs` (IndexKnobs).
+                `knobs` (IndexKnobs) and `previous` (Model), a servable to update.
             output_dict: `model` (Model).
             exec_properties: `index` and `about`, JSON.
         """
@@ -45,12 +46,14 @@ class Executor(base_executor.BaseExecutor):
         index = IndexConfig.model_validate_json(exec_properties[INDEX_KEY])
         for knobs in input_dict.get(KNOBS_KEY) or []:
             index = index.model_copy(update=read_knobs(knobs.uri)["index"])
-        build_servable(
-            path_utils.serving_model_path(towers.uri),
-            artifact_utils.get_single_uri(input_dict[EMBEDDINGS_KEY]),
-            index,
-            path_utils.serving_model_dir(
-                artifact_utils.get_single_uri(output_dict[MODEL_KEY])
-            ),
-            json.loads(exec_properties[ABOUT_KEY]),
+        towers_path = path_utils.serving_model_path(towers.uri)
+        embeddings = artifact_utils.get_single_uri(input_dict[EMBEDDINGS_KEY])
+        path = path_utils.serving_model_dir(
+            artifact_utils.get_single_uri(output_dict[MODEL_KEY])
         )
+        about = json.loads(exec_properties[ABOUT_KEY])
+        for previous in input_dict.get(PREVIOUS_KEY) or []:
+            before = path_utils.serving_model_path(previous.uri)
+            update_servable(towers_path, embeddings, before, index, path, about)
+            return
+        build_servable(towers_path, embeddings, index, path, about)

@@ -13,6 +13,7 @@ from serving.errors import UserError
 VERBS = {
     "init": "look at files and write a config for them",
     "run": "run a pipeline on this machine",
+    "update": "bring a pushed model up to date with its catalogue, train nothing",
     "metrics": "show the last run's evaluation",
     "recommend": "ask a pushed model for recommendations",
     "tune": "find the cheapest index that reaches a recall",

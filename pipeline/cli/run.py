@@ -33,59 +33,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_format(parser)
 
 
-def execute(options: argparse.Namespace) -> int:
-    """Runs the pipeline; 1 where a node failed or a gate refused the model."""
+def execute(options: argparse.Namespace, update: bool = False) -> int:
+    """Runs the pipeline; 1 where a node failed or a gate refused the model.
+
+    Args:
+      options: As parsed.
+      update: Bring the last blessed model up to date with the catalogue.
+    """
     from pipeline.config import load_config
 
     try:
         config = load_config(options.config, options.overrides, check_sources=True)
     except UserError as error:
-        print(f"shortlist run: {error}", file=sys.stderr)
+        print(f"shortlist {options.verb}: {error}", file=sys.stderr)
         return 2
     from pipeline.layout import Layout, exclusive
 
+    if update:
+        shared.newest_version(options.root, config.name)  # there must be one
     layout = Layout(os.path.abspath(options.root), config.name)
     # Before anything heavy is imported: a root that can't be used shows at once.
     with exclusive(layout):
-        content = _run(config, layout, options.verbose)
+        content = _run(config, layout, options, update)
     if content is None:
         return 1
-    return _report(content, options.format)
+    return _report(content, options)
 
 
 def _run(
-    config: "PipelineConfig", layout: "Layout", verbose: bool
+    config: "PipelineConfig",
+    layout: "Layout",
+    options: argparse.Namespace,
+    update: bool,
 ) -> dict[str, Any] | None:
     """Runs the pipeline; None where a node failed, which has been told then."""
     from pipeline.progress import Progress
 
     progress = Progress()
-    progress.say(f"running {config.name} in {layout.home}")
-    with serving.process.quiet_imports(verbose):
+    doing = "updating" if update else "running"
+    progress.say(f"{doing} {config.name} in {layout.home}")
+    with serving.process.quiet_imports(options.verbose):
         from pipeline.run import run_locally
         from pipeline.runners.local import NodeError
 
     progress.say(f"{progress.elapsed:7.1f} s  imports")
     try:
-        return run_locally(config, layout, progress)
+        return run_locally(config, layout, progress, update)
     except NodeError as error:
-        if verbose:
+        if options.verbose:
             traceback.print_exc()
-        hint = "" if verbose else "; --verbose shows the whole story"
-        print(f"shortlist run: {error}{hint}", file=sys.stderr)
+        hint = "" if options.verbose else "; --verbose shows the whole story"
+        print(f"shortlist {options.verb}: {error}{hint}", file=sys.stderr)
         return None
 
 
-def _report(content: dict[str, Any], form: str) -> int:
+def _report(content: dict[str, Any], options: argparse.Namespace) -> int:
     """Prints a run's summary; 1 where a gate refused the model."""
     from pipeline import summary
 
-    if form == "json":
+    if options.format == "json":
         print(json.dumps(content, indent=2, sort_keys=True))
     else:
         print(f"\n{summary.as_table(content)}")
     if content["pushed_version"]:
         return 0
     for sentence in summary.refusals(content):
-        print(f"shortlist run: not pushed: {sentence}", file=sys.stderr)
+        print(f"shortlist {options.verb}: not pushed: {sentence}", file=sys.stderr)
     return 1

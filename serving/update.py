@@ -1,0 +1,257 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A servable brought up to date with its catalogue, without training anything.
+
+CandidateEmbedder embeds only what the servable before does not know by its fingerprint;
+here these are put into its index, which ScaNN can change natively: each in the
+partition that is nearest, by the codes that were learned. What is gone makes room for
+what is new. After many changes, or where the knobs are others, the index is built anew
+of the same vectors.
+"""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving import manifest, scann_files
+from serving.candidates import (
+    FINGERPRINT,
+    ID,
+    Candidates,
+    read_shards,
+    table_as_candidates,
+)
+from serving.errors import UserError
+from serving.index_config import IndexConfig, IndexPlan, plan_index
+from serving.native import NativeEngine, read_catalogue
+
+_COPIED_ROWS = 1 << 20
+_UPSERT_BATCH = 256
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """How the rows of an index become those of a changed catalogue."""
+
+    overwritten: np.ndarray
+    """int64 [m, 2]: rows that get another vector, and the new catalogue's row of it."""
+    appended: np.ndarray
+    """int64: rows of the new catalogue that get a row of their own at the end."""
+    deleted: np.ndarray
+    """int64: rows of the index that go, descending; the last one moves to each."""
+    order: np.ndarray
+    """int64 [new candidates]: the new catalogue's row of each row of the index then."""
+    counts: Mapping[str, int]
+    """How many candidates were added, changed and removed."""
+
+
+def plan_changes(place: np.ndarray, is_embedded: np.ndarray, before: int) -> Changes:
+    """Plans the fewest changes of an index.
+
+    Args:
+      place: int64 [new candidates], the row that each has in the index, -1 for none.
+      is_embedded: bool [new candidates], whether it comes with a new vector.
+      before: Rows of the index.
+    """
+    order = np.full(before, -1, np.int64)
+    known = np.flatnonzero(place >= 0)
+    order[place[known]] = known
+    changed = np.flatnonzero((place >= 0) & is_embedded)
+    new, gone = np.flatnonzero(place < 0), np.flatnonzero(order < 0)
+    filled = min(len(new), len(gone))
+    order[gone[:filled]] = new[:filled]
+    deleted = gone[filled:][::-1]
+    order = np.concatenate([order, new[filled:]])
+    for row in deleted.tolist():
+        order[row] = order[-1]
+        order = order[:-1]
+    return Changes(
+        np.stack(
+            [
+                np.concatenate([place[changed], gone[:filled]]),
+                np.concatenate([changed, new[:filled]]),
+            ],
+            axis=1,
+        ),
+        new[filled:],
+        deleted,
+        order,
+        {"added": len(new), "changed": len(changed), "removed": len(gone)},
+    )
+
+
+def update_candidates(
+    candidates_path: str,
+    previous_path: str,
+    towers: str,
+    config: IndexConfig,
+    scratch: str,
+) -> tuple[Candidates, IndexPlan, dict[str, Any]]:
+    """Brings a catalogue and its index up to date.
+
+    Args:
+      candidates_path: Folder of the new catalogue's shards, embedded where changed.
+      previous_path: Folder of the servable before.
+      towers: Fingerprint of the towers, which must be that servable's own.
+      config: The index's knobs.
+      scratch: Local folder for the embeddings and, unless the index is to be built
+        anew, ScaNN's files, in `scann`.
+
+    Returns:
+      The new catalogue in the order of the index, its plan, and what the manifest
+      should say of the update.
+
+    Raises:
+      UserError: The servable before is of other towers or has no native engine, or a
+        candidate that it does not know was not embedded.
+    """
+    content = manifest.read(previous_path)
+    if content.get("towers") != towers:
+        raise UserError(
+            f"the model in {previous_path} was made of other towers; its candidates "
+            "can't be mixed with these: run the whole pipeline"
+        )
+    engine = NativeEngine(previous_path)
+    table, is_embedded, vectors = read_shards(candidates_path)
+    place = _place(engine, table)
+    _refuse_lost(table, place, is_embedded)
+    changes = plan_changes(place, is_embedded, len(engine.ids))
+    is_new = is_embedded[changes.order]
+    number = np.cumsum(is_embedded) - 1
+    embeddings = _move(
+        engine,
+        place[changes.order],
+        is_new,
+        vectors[number[changes.order[is_new]]],
+        scratch,
+    )
+    told = dict(content.get("update") or {"built": content["candidates"], "since": 0})
+    told |= changes.counts
+    told["since"] += sum(changes.counts.values())
+    candidates = table_as_candidates(table.take(changes.order), embeddings)
+    plan = _kept_plan(config, engine.plan, told, embeddings.shape[1])
+    if plan is None:
+        _log.info("the index is built anew: %s", told)
+        told |= {"built": len(embeddings), "since": 0}
+        plan = plan_index(config, *embeddings.shape)
+    elif plan.kind == "scann":
+        _change_index(engine, changes, embeddings, os.path.join(scratch, "scann"))
+    return candidates, plan, told
+
+
+def _place(engine: NativeEngine, table: pa.Table) -> np.ndarray:
+    """Returns the row of each new candidate in the index before, -1 for none."""
+    ids = table[ID].cast(pa.large_string())
+    found = pc.index_in(ids, value_set=engine.catalogue[ID].chunk(0))
+    return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _refuse_lost(table: pa.Table, place: np.ndarray, is_embedded: np.ndarray) -> None:
+    lost = np.flatnonzero((place < 0) & ~is_embedded)
+    if len(lost):
+        raise UserError(
+            f"candidate {table[ID][int(lost[0])].as_py()!r} is new and was not "
+            "embedded; run the update again with the model that it was made for"
+        )
+
+
+def _move(
+    engine: NativeEngine,
+    sources: np.ndarray,
+    is_new: np.ndarray,
+    vectors: np.ndarray,
+    scratch: str,
+) -> np.ndarray:
+    """Writes the vectors in their new order into a mapped file, [new candidates, d].
+
+    Args:
+      engine: Of the servable before.
+      sources: int64 [new candidates], the row of each before, -1 for none.
+      is_new: bool [new candidates], what gets one of `vectors` instead.
+      vectors: float32 [is_new.sum(), d], in the new order.
+      scratch: Local folder for the file.
+    """
+    before = engine.embeddings
+    moved = np.lib.format.open_memmap(
+        os.path.join(scratch, "embeddings.npy"),
+        "w+",
+        np.float32,
+        (len(sources), before.shape[1]),
+    )
+    for at in range(0, len(moved), _COPIED_ROWS):
+        part = slice(at, at + _COPIED_ROWS)
+        moved[part] = before[np.maximum(sources[part], 0)]
+    moved[is_new] = vectors
+    return moved
+
+
+def _kept_plan(
+    config: IndexConfig, plan: IndexPlan, told: Mapping[str, Any], dimensions: int
+) -> IndexPlan | None:
+    """Returns the plan that the index keeps, None where it is to be built anew."""
+    if told["since"] > config.rebuild_above * told["built"]:
+        return None
+    if plan.kind != "scann":
+        return None  # there is nothing to keep
+    if plan.spherical:
+        return None  # ScaNN 1.3.2 puts what is new into a wrong partition
+    if config.knobs == "tuned":
+        return plan
+    wanted = plan_index(config, told["built"], dimensions)
+    per_query = {"k", "leaves_to_search", "reorder", "reason"}
+    if wanted.model_dump(exclude=per_query) != plan.model_dump(exclude=per_query):
+        return None
+    return wanted
+
+
+def _change_index(
+    engine: NativeEngine, changes: Changes, embeddings: np.ndarray, folder: str
+) -> None:
+    """Changes the index natively and writes its files."""
+    searcher = engine.searcher
+    assert searcher is not None  # the plan is ScaNN's
+    index = searcher.searcher
+    row_of = np.empty(len(changes.order), np.int64)
+    row_of[changes.order] = np.arange(len(row_of))
+    for rows, new in (
+        (changes.overwritten[:, 0].tolist(), changes.overwritten[:, 1]),
+        ([None] * len(changes.appended), changes.appended),
+    ):
+        if rows:
+            vectors = np.ascontiguousarray(embeddings[row_of[new]])
+            index.upsert(rows, vectors, _UPSERT_BATCH)
+    if len(changes.deleted):
+        index.delete(changes.deleted.tolist())
+    if index.size() != len(embeddings):
+        raise RuntimeError(
+            f"ScaNN holds {index.size()} candidates after the update, not "
+            f"{len(embeddings)}"
+        )
+    scann_files.write(searcher, folder)
+
+
+def known_fingerprints(path: str) -> np.ndarray:
+    """Returns the fingerprints of a servable's candidates, int64, ascending.
+
+    Args:
+      path: Folder of the servable.
+
+    Raises:
+      UserError: It has none: it was pushed by an older Shortlist, or has no native
+        engine.
+    """
+    catalogue = read_catalogue(path)
+    if FINGERPRINT not in catalogue.column_names:
+        raise UserError(
+            f"the model in {path} has no fingerprints of its candidates; run the "
+            "whole pipeline once"
+        )
+    return np.sort(catalogue[FINGERPRINT].to_numpy())

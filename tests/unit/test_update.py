@@ -1,0 +1,319 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Servables brought up to date, beside ones that are built of the same catalogue."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving import candidates, manifest
+from serving.build import build_servable, update_servable
+from serving.candidates import Source
+from serving.errors import UserError
+from serving.evaluation import metrics
+from serving.index_config import IndexConfig
+from serving.model import Recommender
+from serving.native import NativeEngine
+from serving.towers import Towers
+from serving.update import known_fingerprints, plan_changes
+from tests.unit.conftest import clustered, save_towers
+
+DIM = 8
+SIZE = 2000
+IDS = [f"c{number:05}" for number in range(SIZE + 400)]
+"""All that training has seen; the catalogue has some of them."""
+USERS = [str(number) for number in range(60)]
+SOURCE = Source("movie_id", "name", {"kind": "category", "year": "number"})
+CONFIG = IndexConfig(kind="scann", k=10, leaves=40, leaves_to_search=8, reorder=60)
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("towers") / "model")
+    bias = np.random.default_rng(2).normal(size=len(IDS)).astype(np.float32) / 10
+    queries = clustered(len(USERS), DIM, 30, 9)
+    save_towers(path, USERS, IDS, queries, clustered(len(IDS), DIM, 30, 9), bias)
+    return path
+
+
+def catalogue(names: dict[str, str]) -> list[bytes]:
+    """Raw candidates by id and name; the rest follows from the name."""
+    found = []
+    for id_, name in names.items():
+        example = tf.train.Example()
+        feature = example.features.feature
+        feature["movie_id"].bytes_list.value.append(id_.encode())
+        feature["name"].bytes_list.value.append(name.encode())
+        feature["kind"].bytes_list.value.append([b"a", b"b"][len(name) % 2])
+        feature["year"].float_list.value.append(1900 + len(name))
+        found.append(example.SerializeToString())
+    return found
+
+
+def embed(folder: pathlib.Path, towers: str, names: dict[str, str], previous=None):
+    """Writes shards as CandidateEmbedder does, in batches and in no order."""
+    folder.mkdir(parents=True)
+    loaded = Towers(towers)
+    known = known_fingerprints(previous) if previous else None
+    rows = catalogue(names)
+    np.random.default_rng(len(rows)).shuffle(rows)
+    for at in range(0, len(rows), 700):
+        features = candidates.parse(loaded, SOURCE, rows[at : at + 700])
+        table = candidates.embed(loaded, SOURCE, features, known)
+        pq.write_table(table, folder / f"{at:05}.parquet")
+
+
+def build(folder: pathlib.Path, towers: str, names: dict[str, str], config=CONFIG):
+    embed(folder / "shards", towers, names)
+    path = str(folder / "model")
+    build_servable(towers, str(folder / "shards"), config, path, {"pipeline": "x"})
+    return path
+
+
+def update(
+    folder: pathlib.Path, towers: str, names: dict[str, str], before: str, config=CONFIG
+) -> str:
+    embed(folder / "shards", towers, names, before)
+    path = str(folder / "model")
+    update_servable(
+        towers, str(folder / "shards"), before, config, path, {"pipeline": "x"}
+    )
+    return path
+
+
+FIRST = {id_: f"n{id_}" for id_ in IDS[:SIZE]}
+
+
+def changed(added: int, renamed: int, removed: int) -> dict[str, str]:
+    """A catalogue with so many changes, spread over it."""
+    draw = np.random.default_rng(added + renamed + removed)
+    order = draw.permutation(SIZE)
+    names = dict(FIRST)
+    for row in order[:renamed]:
+        names[IDS[row]] += "!" * (1 + row % 3)
+    for row in order[renamed : renamed + removed]:
+        del names[IDS[row]]
+    return names | {id_: f"n{id_}" for id_ in IDS[SIZE : SIZE + added]}
+
+
+@pytest.fixture(scope="module")
+def before(towers, tmp_path_factory) -> str:
+    return build(tmp_path_factory.mktemp("before"), towers, FIRST)
+
+
+def same_as_if_built(path: str, towers: str, names: dict[str, str]) -> None:
+    """Holds a servable against the catalogue that it should have."""
+    engine, model = NativeEngine(path), Recommender(path)
+    ids = engine.ids.take(range(len(engine.ids)))
+    assert sorted(ids) == sorted(names)
+    titles = engine.titles.take(range(len(ids)))
+    assert titles == [names[id_] for id_ in ids]
+    embedded = Towers(towers).embed_candidate({"movie_id": tf.constant(ids)}).numpy()
+    # Not to the last bit, which depends on a row's place in its batch.
+    np.testing.assert_allclose(engine.embeddings, embedded, atol=1e-6)
+    np.testing.assert_array_equal(model.embeddings(), engine.embeddings)
+    assert [one.decode() for one in model.candidate_ids()] == ids
+    for text in ("kind = a", f"year >= {1900 + 7}"):
+        left = {
+            id_
+            for id_, name in names.items()
+            if (len(name) % 2 == 0 if text == "kind = a" else len(name) >= 7)
+        }
+        rows = engine.survivors(text).rows
+        assert {ids[row] for row in rows} == left
+    queries = engine.query_embeddings[:-1]
+    exact = metrics.exact_top_k(queries, embedded, 10)[1]
+    native = engine.nearest_batch(queries, 10)[0]
+    assert metrics.recall_against_exact(native, exact, 10).mean() > 0.9
+    for user in USERS[:8]:
+        found = engine.recommend({"user_id": user}, 10)
+        expected = model.recommend({"user_id": user}, 10)
+        assert [one["candidate_id"] for one in found] == [
+            one["candidate_id"] for one in expected
+        ]
+
+
+@pytest.mark.parametrize(
+    ("added", "renamed", "removed"),
+    [(0, 0, 0), (30, 0, 0), (0, 40, 0), (0, 0, 50), (60, 20, 30), (20, 20, 60)],
+)
+def test_an_update_is_as_good_as_a_build(
+    added, renamed, removed, before, towers, tmp_path
+):
+    names = changed(added, renamed, removed)
+    path = update(tmp_path, towers, names, before)
+    same_as_if_built(path, towers, names)
+    told = manifest.read(path)["update"]
+    assert told == {
+        "added": added,
+        "changed": renamed,
+        "removed": removed,
+        "built": SIZE,
+        "since": added + renamed + removed,
+    }
+
+
+def test_only_what_changed_is_embedded(before, towers, tmp_path):
+    embed(tmp_path / "shards", towers, changed(5, 7, 9), before)
+    _, is_embedded, vectors = candidates.read_shards(str(tmp_path / "shards"))
+    assert (len(is_embedded), is_embedded.sum()) == (SIZE + 5 - 9, 12)
+    assert vectors.shape == (12, DIM + 1)
+
+
+def test_updates_of_updates_add_up_until_the_index_is_built_anew(
+    before, towers, tmp_path
+):
+    config = CONFIG.model_copy(update={"rebuild_above": 0.05})
+    small, large = changed(30, 0, 30), changed(30, 40, 30)
+    first = update(tmp_path / "1", towers, small, before, config)
+    assert manifest.read(first)["update"]["since"] == 60
+    second = update(tmp_path / "2", towers, large, first, config)
+    same_as_if_built(second, towers, large)
+    told = manifest.read(second)["update"]
+    assert (told["since"], told["built"]) == (0, len(large))
+    # Built anew, it is in the order of nothing in particular but whole again.
+    back = update(tmp_path / "3", towers, FIRST, second, config)
+    same_as_if_built(back, towers, FIRST)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"kind": "exact"},
+        {"reorder_type": "int8"},
+        {"reorder_type": "bfloat16"},
+        {"soar_lambda": 1.5},
+        {"leaves": 0, "leaves_to_search": None},
+        {"quantize_centroids": True},
+        {"spherical": True},
+    ],
+    ids=str,
+)
+def test_every_kind_of_index_can_be_updated(knobs, towers, tmp_path):
+    config = IndexConfig(**{**CONFIG.model_dump(exclude={"tuning"}), **knobs})
+    path = build(tmp_path / "1", towers, FIRST, config)
+    names = changed(20, 20, 30)
+    updated = update(tmp_path / "2", towers, names, path, config)
+    engine = NativeEngine(updated)
+    ids = engine.ids.take(range(len(engine.ids)))
+    assert sorted(ids) == sorted(names)
+    queries = engine.query_embeddings[:-1]
+    exact = metrics.exact_top_k(queries, np.asarray(engine.embeddings), 10)[1]
+    found = engine.nearest_batch(queries, 10)[0]
+    recall = metrics.recall_against_exact(found, exact, 10).mean()
+    assert recall > (0.999 if knobs.get("kind") == "exact" else 0.85)
+    told = manifest.read(updated)["update"]
+    is_built_anew = "kind" in knobs or "spherical" in knobs
+    assert told["since"] == (0 if is_built_anew else 70)
+
+
+def test_other_knobs_build_the_index_anew(before, towers, tmp_path):
+    config = CONFIG.model_copy(update={"leaves": 20})
+    path = update(tmp_path / "1", towers, changed(1, 0, 0), before, config)
+    assert manifest.read(path)["index"]["leaves"] == 20
+    config = CONFIG.model_copy(update={"leaves_to_search": 3, "k": 7})
+    path = update(tmp_path / "2", towers, changed(1, 0, 0), before, config)
+    index = manifest.read(path)
+    assert (index["index"]["leaves_to_search"], index["index"]["k"]) == (3, 7)
+    assert index["update"]["since"] == 1
+    config = IndexConfig(kind="scann", knobs="tuned")
+    path = update(tmp_path / "3", towers, changed(1, 0, 0), before, config)
+    assert manifest.read(path)["index"] == manifest.read(before)["index"]
+
+
+def test_an_update_is_whole_in_a_process_of_its_own(
+    before, towers, tmp_path, run_python
+):
+    path = update(tmp_path, towers, changed(10, 10, 10), before)
+    code = (
+        "import serving.process, sys, json; serving.process.set_up()\n"
+        "from serving.native import NativeEngine\n"
+        "found = NativeEngine(sys.argv[1]).recommend({'user_id': '3'}, 5)\n"
+        "print(json.dumps([one['candidate_id'] for one in found]))"
+    )
+    done = run_python("-c", code, path)
+    found = NativeEngine(path).recommend({"user_id": "3"}, 5)
+    assert json.loads(done.stdout) == [one["candidate_id"] for one in found]
+
+
+def test_other_towers_and_lost_candidates_are_refused(before, towers, tmp_path):
+    other = str(tmp_path / "other")
+    bias = np.zeros(len(IDS), np.float32)
+    table = clustered(len(IDS), DIM, 30, 1)
+    save_towers(other, USERS, IDS, table[: len(USERS)], table, bias)
+    with pytest.raises(UserError, match="was made of other towers"):
+        update(tmp_path / "1", other, FIRST, before)
+    wider = build(tmp_path / "2", towers, FIRST | {IDS[SIZE]: "new"})
+    embed(tmp_path / "3", towers, FIRST | {IDS[SIZE]: "new"}, wider)
+    with pytest.raises(UserError, match=f"'{IDS[SIZE]}' is new and was not embedded"):
+        update_servable(
+            towers, str(tmp_path / "3"), before, CONFIG, str(tmp_path / "4"), {}
+        )
+    assert not os.path.exists(tmp_path / "4")
+
+
+# The plan of an update
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_the_plan_leads_from_the_rows_before_to_the_new_catalogue(data):
+    before = data.draw(st.lists(st.integers(0, 30), unique=True, min_size=1))
+    after = data.draw(st.lists(st.integers(0, 30), unique=True, min_size=1))
+    changed = data.draw(st.sets(st.sampled_from(after)))
+    place = np.array([before.index(one) if one in before else -1 for one in after])
+    is_embedded = np.array([one in changed or one not in before for one in after])
+    plan = plan_changes(place, is_embedded, len(before))
+    # Does to a list what ScaNN does to its index.
+    rows: list = [(one, "old") for one in before]
+    for row, new in plan.overwritten.tolist():
+        rows[row] = (after[new], "new")
+    rows += [(after[new], "new") for new in plan.appended.tolist()]
+    for row in plan.deleted.tolist():
+        rows[row] = rows[-1]
+        rows.pop()
+    assert [one for one, _ in rows] == [after[new] for new in plan.order.tolist()]
+    assert sorted(one for one, _ in rows) == sorted(after)
+    assert {one for one, age in rows if age == "new"} == {
+        one for one, is_new in zip(after, is_embedded, strict=True) if is_new
+    }
+    assert plan.counts == {
+        "added": len(set(after) - set(before)),
+        "changed": len(changed & set(before)),
+        "removed": len(set(before) - set(after)),
+    }
+
+
+# Fingerprints
+
+
+FEATURES = {
+    "number": tf.constant([1.0, np.nan, 0.1]),
+    "text": tf.constant(["a", "", "é"]),
+    "texts": tf.constant([["a", "b"], ["ab", ""], ["", ""]]),
+    "vector": tf.constant([[0.5, 1], [0, 0], [-1, 2]], tf.float32),
+}
+
+
+def test_fingerprints_depend_on_values_and_not_on_their_neighbours():
+    whole = candidates.fingerprints(FEATURES)
+    assert len(set(whole.tolist())) == 3
+    for row in range(3):
+        one = {name: values[row : row + 1] for name, values in FEATURES.items()}
+        assert candidates.fingerprints(one) == whole[row]
+    padded = {**FEATURES, "texts": tf.pad(FEATURES["texts"], [[0, 0], [0, 3]])}
+    assert (candidates.fingerprints(padded) == whole).all()
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_feature_changes_a_fingerprint(name):
+    rolled = {**FEATURES, name: tf.roll(FEATURES[name], 1, axis=0)}
+    before, after = (candidates.fingerprints(one) for one in (FEATURES, rolled))
+    assert (before != after).all()
