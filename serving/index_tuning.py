@@ -9,10 +9,11 @@ less, nor do more rescored hits. Half of the queries choose, the others report.
 """
 
 import dataclasses
+import functools
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,19 +90,21 @@ class _Questions:
     def __init__(self, queries: np.ndarray, truth: np.ndarray, k: int):
         self.queries, self.truth, self.k = np.ascontiguousarray(queries), truth, k
 
-    def recall(self, searcher: Any, leaves: int | None, reorder: int) -> float:
+    def recall(self, searcher: Any, leaves: int, reorder: int) -> float:
         """Returns the mean share of the truth that a searcher finds."""
         rows, scores = searcher.search_batched_parallel(
-            self.queries, self.k, max(reorder, self.k), leaves
+            self.queries, self.k, max(reorder, self.k), leaves or None
         )
         found = np.where(np.isfinite(scores), rows, -1).astype(np.int64)
         return float(metrics.recall_against_exact(found, self.truth, self.k).mean())
 
-    def ms(self, searcher: Any, leaves: int | None, reorder: int, count: int) -> float:
+    def ms(self, searcher: Any, leaves: int, reorder: int, count: int) -> float:
         """Returns the median milliseconds of single queries."""
         return self.median(
             count,
-            lambda query: searcher.search(query, self.k, max(reorder, self.k), leaves),
+            lambda query: searcher.search(
+                query, self.k, max(reorder, self.k), leaves or None
+            ),
         )
 
     def exact_ms(self, vectors: np.ndarray) -> float:
@@ -154,7 +157,14 @@ class _Search:
         searcher = scann_files.train(self.vectors, plan)
         self.builds += 1
         first = len(self.points)
-        for leaves, reorder in self._efforts(searcher, plan):
+        found_efforts = efforts(
+            functools.cache(lambda n, r: self.choosing.recall(searcher, n, r)),
+            plan.leaves,
+            self.choosing.k,
+            min(MOST_REORDERED, self.size),
+            self.tuning.target_recall,
+        )
+        for leaves, reorder in found_efforts:
             self._measure(searcher, plan, knobs, leaves, reorder)
         tried = self.points[first:]
         found = fastest(tried, self.tuning.target_recall)
@@ -171,7 +181,7 @@ class _Search:
         searcher: Any,
         plan: IndexPlan,
         knobs: dict[str, Any],
-        leaves: int | None,
+        leaves: int,
         reorder: int,
     ) -> None:
         """Adds the point of one effort."""
@@ -191,60 +201,58 @@ class _Search:
         if choose(self.points, self.tuning) is point:
             self.kept = point, searcher
 
-    def _efforts(
-        self, searcher: Any, plan: IndexPlan
-    ) -> Iterator[tuple[int | None, int]]:
-        """Yields efforts that reach the target with the least of something.
 
-        For each number of hits rescored the least leaves; then, with these leaves, the
-        least hits. Where nothing reaches the target, the most that was tried.
-        """
-        recall, target = self.choosing.recall, self.tuning.target_recall
-        most = min(MOST_REORDERED, self.size)
-        k = self.choosing.k
-        reorders = sorted({min(factor * k, most) for factor in _REORDER_FACTORS})
-        if not plan.leaves:
-            yield None, _least(k, most, lambda n: recall(searcher, None, n) >= target)
-            return
-        enough = plan.leaves
-        before = k
-        for reorder in reorders:
-            leaves = self._least_leaves(searcher, reorder, enough)
-            reached = recall(searcher, leaves, reorder) >= target
-            yield leaves, reorder
-            if reached:
-                yield (
-                    leaves,
-                    _least(
-                        before, reorder,
-                        lambda n, at=leaves: recall(searcher, at, n) >= target,
-                    ),
-                )  # fmt: skip
-                if leaves == enough and enough < plan.leaves:
-                    return  # to rescore more saves no leaf any longer
-                enough = leaves
-            before = reorder
+def efforts(
+    recall: Callable[[int, int], float], leaves: int, k: int, most: int, target: float
+) -> Iterator[tuple[int, int]]:
+    """Yields leaves to search and hits to rescore that reach a recall with the least.
 
-    def _least_leaves(self, searcher: Any, reorder: int, most: int) -> int:
-        """Returns the least leaves that reach the target, or where more bring little.
+    For each number of hits rescored the least leaves; then, with these leaves, the
+    least hits. Where nothing reaches the target, the most that was tried.
 
-        Args:
-          searcher: What is asked.
-          reorder: Hits rescored.
-          most: Leaves that are known to be enough, or all.
-        """
-        target, found, leaves = self.tuning.target_recall, -1.0, 1
-        while leaves < most:
-            now = self.choosing.recall(searcher, leaves, reorder)
-            if now >= target:
-                break
-            if leaves > most // 100 and now - found < _SATURATED:
-                return leaves
-            found, leaves = now, 2 * leaves
-        return _least(
-            leaves // 2 + 1, min(leaves, most),
-            lambda n: self.choosing.recall(searcher, n, reorder) >= target,
-        )  # fmt: skip
+    Args:
+      recall: Of an effort; neither more leaves nor more hits find less.
+      leaves: Partitions of the index; 0: none, which is what is yielded then.
+      k: Results of a query.
+      most: Hits that may be rescored.
+      target: The recall to reach.
+    """
+
+    def is_enough(leaves: int, reorder: int) -> bool:
+        return recall(leaves, reorder) >= target
+
+    if not leaves:
+        yield 0, _least(k, most, functools.partial(is_enough, 0))
+        return
+    enough, before = leaves, k
+    for reorder in sorted({min(factor * k, most) for factor in _REORDER_FACTORS}):
+        found = _least_leaves(lambda n, r=reorder: recall(n, r), enough, target)
+        yield found, reorder
+        if is_enough(found, reorder):
+            yield found, _least(before, reorder, functools.partial(is_enough, found))
+            if found == enough and enough < leaves:
+                return  # to rescore more saves no leaf any longer
+            enough = found
+        before = reorder
+
+
+def _least_leaves(recall: Callable[[int], float], most: int, target: float) -> int:
+    """Returns the least leaves that reach the target, or where more bring little.
+
+    Args:
+      recall: Of a number of leaves.
+      most: Leaves that are known to be enough, or all.
+      target: The recall to reach.
+    """
+    found, leaves = -1.0, 1
+    while leaves < most:
+        now = recall(leaves)
+        if now >= target:
+            break
+        if leaves > most // 100 and now - found < _SATURATED:
+            return leaves
+        found, leaves = now, 2 * leaves
+    return _least(leaves // 2 + 1, min(leaves, most), lambda n: recall(n) >= target)
 
 
 def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned:
@@ -293,7 +301,9 @@ def _held_out(questions: _Questions, point: Point, searcher: Any) -> float:
     if searcher is None:
         return 1.0
     knobs = point.knobs
-    return questions.recall(searcher, knobs.get("leaves_to_search"), knobs["reorder"])
+    return questions.recall(
+        searcher, knobs.get("leaves_to_search", 0), knobs["reorder"]
+    )
 
 
 def _draw_builds(search: _Search, until: float) -> None:
@@ -361,7 +371,7 @@ def _suggest(trial: "optuna.Trial", search: _Search) -> dict[str, Any]:
     }
 
 
-def _least(low: int, high: int, is_enough: Any) -> int:
+def _least(low: int, high: int, is_enough: Callable[[int], bool]) -> int:
     """Returns the least number that is enough, `high` where none below it is."""
     while low < high:
         middle = (low + high) // 2
