@@ -226,7 +226,7 @@ def efforts(
         return
     enough, before = leaves, k
     for reorder in sorted({min(factor * k, most) for factor in _REORDER_FACTORS}):
-        found = _least_leaves(lambda n, r=reorder: recall(n, r), enough, target)
+        found = _least_leaves(recall, reorder, enough, target)
         yield found, reorder
         if is_enough(found, reorder):
             yield found, _least(before, reorder, functools.partial(is_enough, found))
@@ -236,23 +236,28 @@ def efforts(
         before = reorder
 
 
-def _least_leaves(recall: Callable[[int], float], most: int, target: float) -> int:
+def _least_leaves(
+    recall: Callable[[int, int], float], reorder: int, most: int, target: float
+) -> int:
     """Returns the least leaves that reach the target, or where more bring little.
 
     Args:
-      recall: Of a number of leaves.
+      recall: Of an effort.
+      reorder: Hits rescored.
       most: Leaves that are known to be enough, or all.
       target: The recall to reach.
     """
-    found, leaves = -1.0, 1
+    before, leaves = -1.0, 1
     while leaves < most:
-        now = recall(leaves)
+        now = recall(leaves, reorder)
         if now >= target:
             break
-        if leaves > most // 100 and now - found < _SATURATED:
+        if leaves > most // 100 and now - before < _SATURATED:
             return leaves
-        found, leaves = now, 2 * leaves
-    return _least(leaves // 2 + 1, min(leaves, most), lambda n: recall(n) >= target)
+        before, leaves = now, 2 * leaves
+    return _least(
+        leaves // 2 + 1, min(leaves, most), lambda n: recall(n, reorder) >= target
+    )
 
 
 def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned:
