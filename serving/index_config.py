@@ -22,6 +22,9 @@ _POINTS_PER_LEAF = 40
 
 _log = logging.getLogger(__name__)
 
+SHARDS = "shards"
+"""Folder of a catalogue's shards: below a version, and below what was embedded."""
+
 PlanKind = Literal["exact", "scann", "tfrs-scann", "tfrs-brute-force"]
 IndexKind = Literal["auto", PlanKind]
 
@@ -58,6 +61,19 @@ class IndexConfig(BaseModel):
     """Candidates that train the partition."""
     training_iterations: PositiveInt = 12
     """Iterations of k-means in that training."""
+    shards: PositiveInt = 1
+    """Servables that the catalogue is divided among, by a hash of the id; 1: one. The
+    other knobs are those of each; with several there is no Evaluator, and what it
+    checks and slices is left out: docs/sharding.md."""
+
+    @model_validator(mode="after")
+    def _shards_have_both_engines(self) -> "IndexConfig":
+        if self.shards > 1 and self.kind.startswith("tfrs"):
+            raise ValueError(
+                f"kind: {self.kind} is there to compare with and has no shards; take "
+                "auto, exact or scann, or set index.shards to 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _searches_no_more_than_there_is(self) -> "IndexConfig":
@@ -68,6 +84,11 @@ class IndexConfig(BaseModel):
                     f"leaves ({self.leaves}); lower it"
                 )
         return self
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """Returns the name of a shard's folder below `SHARDS`, e.g. 00000-of-00004."""
+    return f"{shard:05}-of-{shards:05}"
 
 
 class IndexPlan(BaseModel):

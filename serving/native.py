@@ -116,6 +116,11 @@ class NativeEngine:
                 f"({str(e).splitlines()[0]}); push the model again"
             ) from None
 
+    @property
+    def size(self) -> int:
+        """The number of candidates."""
+        return len(self.ids)
+
     def _load_queries(self) -> None:
         self.query_id: str | None = None
         file = os.path.join(self._folder, _QUERY_IDS)

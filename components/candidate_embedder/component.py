@@ -17,6 +17,7 @@ class CandidateEmbedderSpec(component_spec.ComponentSpec):
         executor.CANDIDATE_ID_KEY: component_spec.ExecutionParameter(type=str),
         executor.TITLE_KEY: component_spec.ExecutionParameter(type=str),
         executor.BATCH_SIZE_KEY: component_spec.ExecutionParameter(type=int),
+        executor.SHARDS_KEY: component_spec.ExecutionParameter(type=int),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -51,6 +52,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
         candidate_id: str,
         title: str | None = None,
         batch_size: int = 4096,
+        shards: int = 1,
         fingerprint: str = "",
     ) -> None:
         """Constructs a CandidateEmbedder component.
@@ -61,6 +63,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
             candidate_id: Feature of the candidates with their id.
             title: Feature to show for a candidate; None: its id.
             batch_size: Candidates embedded in one call.
+            shards: Folders to divide them among, by a hash of the id; 1: none.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
@@ -70,6 +73,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
                 candidate_id=candidate_id,
                 title=title or candidate_id,
                 batch_size=batch_size,
+                shards=shards,
                 fingerprint=fingerprint,
                 embeddings=types.Channel(type=CandidateEmbeddings),
             )

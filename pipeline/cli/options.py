@@ -76,6 +76,7 @@ def at_least(least: int) -> Callable[[str], int]:
 def newest_version(root: str, pipeline: str | None) -> str:
     """Returns the folder of the newest pushed version below a root."""
     from pipeline.layout import Layout
+    from serving.index_config import SHARDS
 
     names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
     found = [
@@ -86,7 +87,10 @@ def newest_version(root: str, pipeline: str | None) -> str:
         if version.isascii()
         and version.isdigit()
         # What was not pushed whole is no version.
-        and os.path.isfile(os.path.join(serving, version, "saved_model.pb"))
+        and any(
+            os.path.exists(os.path.join(serving, version, part))
+            for part in ("saved_model.pb", SHARDS)
+        )
     ]
     if not found:
         raise UserError(

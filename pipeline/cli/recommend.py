@@ -41,9 +41,9 @@ def execute(options: argparse.Namespace) -> int:
     """Loads the model and prints its answer."""
     query = _query(options.query)
     path = options.model or shared.newest_version(options.root, options.pipeline)
-    from serving.model import Recommender
+    from serving.shards import open_model
 
-    found = Recommender(path).recommend(query, options.k, options.exclude)
+    found = open_model(path).recommend(query, options.k, options.exclude)
     if options.format == "json":
         print(json.dumps({"query": query, "recommendations": found}, indent=2))
         return 0
