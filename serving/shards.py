@@ -10,7 +10,6 @@ over the whole catalogue, ties by id as there.
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -95,12 +94,11 @@ def merge_results(
 class _MergedSignature:
     """A signature of all shards, called as that of one servable."""
 
-    def __init__(self, name: str, shards: Sequence[Recommender], pool: Any):
+    def __init__(self, name: str, shards: Sequence[Recommender]):
         """Reads names and order of inputs."""
         self._signatures = [shard.signature(name) for shard in shards]
         self._sizes = [shard.size for shard in shards]
         self._default_k = shards[0].manifest["index"]["k"]
-        self._pool = pool
         self.inputs = self._signatures[0].inputs
 
     def __call__(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -114,7 +112,7 @@ class _MergedSignature:
             options = {K: tf.constant(most, tf.int32)} if K in inputs else {}
             return signature(**{**inputs, **options})
 
-        answers = list(self._pool.map(ask, self._signatures, wanted))
+        answers = list(map(ask, self._signatures, wanted))
         merged = merge(
             [{name: one[name].numpy() for name in one} for one in answers], k
         )
@@ -127,8 +125,9 @@ class _MergedSignature:
 class ShardedRecommender(Recommender):
     """A loaded version in shards, asked as one that is one servable.
 
-    It loads all shards into this process: to try and to measure them. What serves them
-    from several machines asks each and calls `merge_results`.
+    It loads all shards into this process, to try and to measure them, and asks one
+    after the other: each may use all cores, and threads beside them were no faster.
+    What serves them from several machines asks all at once and calls `merge_results`.
     """
 
     def __init__(self, path: str):
@@ -140,7 +139,6 @@ class ShardedRecommender(Recommender):
         self.path = path
         self.manifest = manifest.read(path)
         self._shards = [Recommender(one) for one in shard_paths(path)]
-        self._pool = ThreadPoolExecutor(len(self._shards))
         self.query_features = self._shards[0].query_features
         self._defaults = self._shards[0]._defaults
 
@@ -149,7 +147,7 @@ class ShardedRecommender(Recommender):
         first = self._shards[0].signature(name)
         if not first.finds_candidates:
             return first  # the towers are the same in each
-        return _MergedSignature(name, self._shards, self._pool)
+        return _MergedSignature(name, self._shards)
 
     @property
     def size(self) -> int:
@@ -174,7 +172,7 @@ class ShardedRecommender(Recommender):
 
 
 class ShardedEngine:
-    """The native engines of a version in shards, asked as one."""
+    """The native engines of a version in shards, asked as one, one after the other."""
 
     def __init__(self, path: str):
         """Loads the native engine of every shard.
@@ -183,7 +181,6 @@ class ShardedEngine:
           UserError: One of them has none, or a damaged one.
         """
         self._shards = [NativeEngine(one) for one in shard_paths(path)]
-        self._pool = ThreadPoolExecutor(len(self._shards))
         self.query_id = self._shards[0].query_id
 
     @property
@@ -227,7 +224,7 @@ class ShardedEngine:
             )
             return {CANDIDATE_ID: whole[rows], SCORE: scores}
 
-        found = merge(list(self._pool.map(ask, self._shards, self._rows)), k)
+        found = merge(list(map(ask, self._shards, self._rows)), k)
         return found[CANDIDATE_ID], found[SCORE]
 
     def recommend(
@@ -239,13 +236,11 @@ class ShardedEngine:
         reorder: int = 0,
     ) -> list[dict[str, Any]]:
         """Answers one query, see `NativeEngine.recommend`."""
-
-        def ask(shard: NativeEngine) -> list[dict[str, Any]]:
-            return shard.recommend(query, k, exclude, leaves_to_search, reorder)
-
-        return merge_results(
-            self._pool.map(ask, self._shards), k or self._shards[0].plan.k
-        )
+        answers = [
+            shard.recommend(query, k, exclude, leaves_to_search, reorder)
+            for shard in self._shards
+        ]
+        return merge_results(answers, k or self._shards[0].plan.k)
 
 
 def open_model(path: str) -> Recommender:
