@@ -14,7 +14,10 @@ _FINDINGS_FILE = "findings.json"
 
 
 class CandidateEmbeddings(artifact.Artifact):
-    """Parquet shards with columns candidate_id, title and embedding, one row each."""
+    """Parquet files with columns candidate_id, title and embedding, one row each.
+
+    Of a catalogue in shards they lie in a folder for each, below `shards`.
+    """
 
     TYPE_NAME = "CandidateEmbeddings"
 

@@ -39,7 +39,8 @@ class IndexConfig(BaseModel):
     k: PositiveInt = 100
     """Results returned when a request does not say how many."""
     leaves: PositiveInt | None = None
-    """Partitions; null: about the square root of the catalogue's size."""
+    """Partitions; null: about the square root of the catalogue's size, of the whole
+    catalogue's also where it is in shards."""
     leaves_to_search: PositiveInt | None = None
     """Partitions looked into per query; null: a tenth of them, at least 10."""
     reorder: PositiveInt | None = None
@@ -142,7 +143,9 @@ def _default_leaves(config: IndexConfig, kind: str, candidates: int) -> int:
         return min(100, candidates)  # the TFRS layer's own default
     if config.kind == "auto" and candidates < PARTITION_FROM:
         return 0
-    return max(1, round(math.sqrt(candidates)))
+    # Of the whole catalogue: with the leaves of a shard's own size the merged answer
+    # has less recall than that of one index, see benchmarks/README.md#shards.
+    return max(1, round(math.sqrt(candidates * config.shards)))
 
 
 def _leaves(config: IndexConfig, kind: str, candidates: int) -> int:
@@ -191,7 +194,7 @@ def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPl
 
     Args:
       config: What the user asked for.
-      candidates: Size of the catalogue, at least 1.
+      candidates: Size of the catalogue, or of this shard of it, at least 1.
       dimensions: Width of the candidate embeddings.
 
     Returns:

@@ -38,6 +38,8 @@ class CandidateEmbedderSpec(component_spec.ComponentSpec):
 class CandidateEmbedder(base_beam_component.BaseBeamComponent):
     """Runs the candidate tower over the catalogue, on Beam, each candidate once.
 
+    With several shards each gets a folder of its own.
+
     Component `outputs` contains:
      - `embeddings`: Channel of type `CandidateEmbeddings`.
     """
