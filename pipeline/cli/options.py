@@ -76,7 +76,6 @@ def at_least(least: int) -> Callable[[str], int]:
 def newest_version(root: str, pipeline: str | None) -> str:
     """Returns the folder of the newest pushed version below a root."""
     from pipeline.layout import Layout
-    from serving.index_config import SHARDS
 
     names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
     found = [
@@ -86,10 +85,11 @@ def newest_version(root: str, pipeline: str | None) -> str:
         for version in os.listdir(serving)
         if version.isascii()
         and version.isdigit()
-        # What was not pushed whole is no version.
+        # What was not pushed whole is no version; the second is of one in shards, by
+        # its name as serving.index_config, which imports too much for here, has it.
         and any(
             os.path.exists(os.path.join(serving, version, part))
-            for part in ("saved_model.pb", SHARDS)
+            for part in ("saved_model.pb", "shards")
         )
     ]
     if not found:
