@@ -17,7 +17,10 @@ _KNOBS_FILE = "knobs.json"
 
 
 class CandidateEmbeddings(artifact.Artifact):
-    """Parquet shards with columns candidate_id, title and embedding, one row each."""
+    """Parquet files with columns candidate_id, title and embedding, one row each.
+
+    Of a catalogue in shards they lie in a folder for each, below `shards`.
+    """
 
     TYPE_NAME = "CandidateEmbeddings"
 

@@ -19,6 +19,7 @@ from components.shift_validator.executor import CHECKED_PROPERTY, SOURCE_PROPERT
 from serving import manifest
 
 MODEL_KEY = "model"
+BLESSING_KEY = "model_blessing"
 CANDIDATE_KEY = "candidate"
 CURRENT_KEY = "current"
 EARLIER_KEY = "earlier"
@@ -63,7 +64,9 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
             for key, artifacts in input_dict.items()
             if key != CANDIDATE_KEY
         }
-        resolved = super().resolve_artifacts(store, others) or {}
+        # Not the parent's method: it takes Evaluator's blessings only, and a model in
+        # shards has IndexEvaluator's alone.
+        resolved = self._resolve(others, MODEL_KEY, BLESSING_KEY)
         # TFX takes an answer without all of its keys for none.
         return {**resolved, CANDIDATE_KEY: [candidate]}
 
@@ -113,10 +116,10 @@ class LatestBlessedServableStrategy(LatestBlessedModelStrategy):
             return {key: [] for key in input_dict}  # nothing was blessed yet
         models = input_dict[MODEL_KEY]
         comparable = [model for model in models if self._is_comparable(model)]
-        resolved = super().resolve_artifacts(
-            store, {**input_dict, MODEL_KEY: comparable}
+        resolved = self._resolve(
+            {**input_dict, MODEL_KEY: comparable}, MODEL_KEY, BLESSING_KEY
         )
-        if not resolved or not resolved[MODEL_KEY]:
+        if not resolved[MODEL_KEY]:
             return {key: [] for key in input_dict}
         return resolved
 

@@ -647,6 +647,16 @@ class PipelineConfig(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _shards_are_not_judged_by_evaluator(self) -> "PipelineConfig":
+        bound = self.evaluation.gates.min_top_k_accuracy
+        if self.index.shards > 1 and bound is not None:
+            raise ValueError(
+                "evaluation.gates.min_top_k_accuracy: Evaluator checks it, which can't "
+                "load a catalogue in shards; set it to null, or index.shards to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bigquery_has_a_project(self) -> "PipelineConfig":
         parts = (self.interactions, self.queries, self.candidates)
         for option in ("--project", "--temp_location"):

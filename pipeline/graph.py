@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+import logging
 from typing import Any, TypeVar
 
 from ml_metadata.proto import metadata_store_pb2
@@ -90,6 +91,7 @@ _VALIDATION_CODE = (
     "components.records",
     "components.shift_validator",
 )
+_log = logging.getLogger(__name__)
 _Node = TypeVar("_Node", bound=BaseNode)
 
 INTERACTIONS = "interactions"
@@ -455,6 +457,7 @@ class _Nodes:
                     name: one.type for name, one in config.catalogue.attributes.items()
                 },
                 batch_size=config.embedding_batch_size,
+                shards=config.index.shards,
                 fingerprint=fingerprint(
                     "serving", "components.candidate_embedder", "components.records"
                 ),
@@ -497,7 +500,7 @@ class _Nodes:
             strategy_class=strategy,
             config={"interactions": json.dumps(_identity(self._config)[INTERACTIONS])},
             model=types.Channel(type=standard_artifacts.Model),
-            model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            model_blessing=types.Channel(type=_blessing_type(self._config)),
         )
         return self._add(resolver, node_id).outputs["model"]
 
@@ -507,7 +510,11 @@ class _Nodes:
         embeddings: types.BaseChannel,
         interactions: types.BaseChannel,
     ) -> None:
-        """Indexes, evaluates twice, and pushes what both bless."""
+        """Indexes, evaluates twice, and pushes what both bless.
+
+        A catalogue in shards is no single SavedModel, as Evaluator needs it, and is
+        pushed by IndexEvaluator's blessing alone.
+        """
         config = self._config
         code = fingerprint("serving", "components")
         indexer = self._add(
@@ -530,7 +537,7 @@ class _Nodes:
                 strategy_class=LatestOtherBlessedModelStrategy,
                 candidate=model,
                 model=types.Channel(type=standard_artifacts.Model),
-                model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+                model_blessing=types.Channel(type=_blessing_type(config)),
             ),
             "LatestBlessedModel",
         ).outputs["model"]
@@ -546,11 +553,20 @@ class _Nodes:
                 fingerprint=code,
             )
         )
-        evaluator = self._evaluator(model, previous, interactions, code)
+        model_blessing = None
+        if config.index.shards == 1:
+            evaluator = self._evaluator(model, previous, interactions, code)
+            model_blessing = evaluator.outputs["blessing"]
+        elif config.evaluation.slices:
+            _log.warning(
+                "evaluation.slices is left out: Evaluator, which slices, can't load a "
+                "catalogue in shards (index.shards is %d)",
+                config.index.shards,
+            )
         self._add(
             AtomicPusher(
                 model=model,
-                model_blessing=evaluator.outputs["blessing"],
+                model_blessing=model_blessing,
                 infra_blessing=index_evaluator.outputs["blessing"],
                 evaluation=index_evaluator.outputs["evaluation"],
                 push_destination=pusher_pb2.PushDestination(
@@ -630,6 +646,13 @@ class _UpdateNodes(_Nodes):
 
     def _knobs(self, *inputs: types.BaseChannel | str) -> None:
         """Searches for nothing: the index keeps its knobs."""
+
+
+def _blessing_type(config: PipelineConfig) -> type[types.Artifact]:
+    """Returns the type of the blessing that says which model was the last good one."""
+    if config.index.shards > 1:
+        return standard_artifacts.InfraBlessing
+    return standard_artifacts.ModelBlessing
 
 
 def _split(config: InteractionsConfig) -> dict:

@@ -61,12 +61,15 @@ def summarize(
     folder = outputs["IndexEvaluator"]["evaluation"].uri
     with fileio.open(os.path.join(folder, REPORT_FILE)) as file:
         report = json.loads(file.read())
-    evaluation = outputs["Evaluator"]["evaluation"].uri
-    slices = results.read_slices(evaluation)
-    gates = results.read_gates(evaluation, config.evaluation.gates, slices)
+    slices, gates = [], []
+    if "Evaluator" in outputs:  # not where the catalogue is in shards
+        evaluation = outputs["Evaluator"]["evaluation"].uri
+        slices = results.read_slices(evaluation)
+        gates = results.read_gates(evaluation, config.evaluation.gates, slices)
     return {
         **report,
         "pipeline": config.name,
+        "shards": config.index.shards,
         "findings": [finding.to_json() for finding in _findings(nodes)],
         "gates": report["gates"] + [gate.as_dict() for gate in gates],
         "slices": slices,

@@ -79,11 +79,12 @@ def as_table(summary: dict[str, Any], details: bool = False) -> str:
       summary: What a run measured and decided.
       details: Whether to show more of the quality than top-k accuracy.
     """
-    protocol = summary["protocol"]
+    protocol, shards = summary["protocol"], summary.get("shards", 1)
     lines = [
         f"{summary['pipeline']}: {summary['candidates']:,} candidates, "
         f"{protocol['interactions']:,} held-out interactions of "
-        f"{protocol['queries']:,} queries, index {summary['index']['kind']}",
+        f"{protocol['queries']:,} queries, index {summary['index']['kind']}"
+        + (f" in {shards} shards" if shards > 1 else ""),
         "",
         *_accuracy(summary),
         "",

@@ -30,6 +30,9 @@ _POINTS_PER_LEAF = 40
 
 _log = logging.getLogger(__name__)
 
+SHARDS = "shards"
+"""Folder of a catalogue's shards: below a version, and below what was embedded."""
+
 PlanKind = Literal["exact", "scann", "tfrs-scann", "tfrs-brute-force"]
 IndexKind = Literal["auto", PlanKind]
 
@@ -72,7 +75,8 @@ class IndexConfig(BaseModel):
     k: PositiveInt = 100
     """Results returned when a request does not say how many."""
     leaves: NonNegativeInt | None = None
-    """Partitions; 0: none, null: about the square root of the catalogue's size."""
+    """Partitions; 0: none, null: about the square root of the catalogue's size, of the
+    whole catalogue's also where it is in shards."""
     leaves_to_search: PositiveInt | None = None
     """Partitions looked into per query; null: a tenth of them, at least 10."""
     reorder: PositiveInt | None = None
@@ -97,6 +101,19 @@ class IndexConfig(BaseModel):
     rebuild_above: float = Field(default=0.1, ge=0, le=1)
     """Share of the catalogue that updates (`shortlist update`) may change in an index
     before it is built anew."""
+    shards: PositiveInt = 1
+    """Servables that the catalogue is divided among, by a hash of the id; 1: one. The
+    other knobs are those of each; with several there is no Evaluator, and what it
+    checks and slices is left out: docs/sharding.md."""
+
+    @model_validator(mode="after")
+    def _shards_have_both_engines(self) -> "IndexConfig":
+        if self.shards > 1 and self.kind.startswith("tfrs"):
+            raise ValueError(
+                f"kind: {self.kind} is there to compare with and has no shards; take "
+                "auto, exact or scann, or set index.shards to 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _searches_no_more_than_there_is(self) -> "IndexConfig":
@@ -114,7 +131,17 @@ class IndexConfig(BaseModel):
             raise ValueError(
                 f"knobs of kind {self.kind} can't be tuned; set kind to auto or scann"
             )
+        if self.knobs == "tuned" and self.shards > 1:
+            raise ValueError(
+                "knobs: tuned is for one index; set index.shards to 1, or give the "
+                "knobs that 'shortlist tune' finds for one of the shards"
+            )
         return self
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """Returns the name of a shard's folder below `SHARDS`, e.g. 00000-of-00004."""
+    return f"{shard:05}-of-{shards:05}"
 
 
 class IndexPlan(BaseModel):
@@ -171,7 +198,9 @@ def _default_leaves(config: IndexConfig, kind: str, candidates: int) -> int:
         return min(100, candidates)  # the TFRS layer's own default
     if config.kind == "auto" and candidates < PARTITION_FROM:
         return 0
-    return max(1, round(math.sqrt(candidates)))
+    # Of the whole catalogue: with the leaves of a shard's own size the merged answer
+    # has less recall than that of one index, see benchmarks/README.md#shards.
+    return max(1, round(math.sqrt(candidates * config.shards)))
 
 
 def _leaves(config: IndexConfig, kind: str, candidates: int) -> int:
@@ -224,7 +253,7 @@ def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPl
 
     Args:
       config: What the user asked for.
-      candidates: Size of the catalogue, at least 1.
+      candidates: Size of the catalogue, or of this shard of it, at least 1.
       dimensions: Width of the candidate embeddings.
 
     Returns:

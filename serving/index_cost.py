@@ -91,7 +91,7 @@ def refuse_too_large(cost: Cost, candidates: int, dimensions: int) -> None:
             f"an index of {candidates:,} candidates of {dimensions} dimensions takes "
             f"about {cost.memory_bytes / 1e9:.1f} GB to build and "
             f"{available / 1e9:.1f} GB are available; take a machine with more memory, "
-            "or lower model.embedding_dim"
+            "raise index.shards, or lower model.embedding_dim"
         )
 
 

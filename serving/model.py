@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from serving import manifest
 from serving.errors import UserError
+from serving.index_config import SHARDS, shard_name
 from serving.queries import read_query
 from serving.servable import (
     CANDIDATE_ID,
@@ -28,8 +29,9 @@ from serving.servable import (
 def versions(base: str) -> list[int]:
     """Returns the whole versions below a base path, oldest first.
 
-    A version is a folder whose name is a whole number and that holds a SavedModel;
-    anything else, such as one that is still being copied, is passed over.
+    A version is a folder whose name is a whole number and that holds a SavedModel, or
+    one in each of its shards; anything else, such as one that is still being copied, is
+    passed over.
     """
     if not tf.io.gfile.isdir(base):
         return []
@@ -37,9 +39,33 @@ def versions(base: str) -> list[int]:
     return sorted(
         int(name)
         for name in names
-        if name.isascii()
-        and name.isdigit()
-        and tf.io.gfile.exists(os.path.join(base, name, "saved_model.pb"))
+        if name.isascii() and name.isdigit() and _is_whole(os.path.join(base, name))
+    )
+
+
+def shard_paths(path: str) -> list[str]:
+    """Returns the servables that a version is divided into, by their number.
+
+    Args:
+      path: Folder of a version.
+
+    Returns:
+      Folders; none where the version is one servable itself, or a shard is missing.
+    """
+    folder = os.path.join(path, SHARDS)
+    if not tf.io.gfile.isdir(folder):
+        return []
+    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+    if names != [shard_name(shard, len(names)) for shard in range(len(names))]:
+        return []
+    return [os.path.join(folder, name) for name in names]
+
+
+def _is_whole(path: str) -> bool:
+    """Tells whether there is a SavedModel in a folder, or in each of its shards."""
+    return all(
+        tf.io.gfile.exists(os.path.join(one, "saved_model.pb"))
+        for one in shard_paths(path) or [path]
     )
 
 
@@ -57,6 +83,7 @@ class Signature:
         self.inputs: dict[str, tf.TensorSpec] = function.structured_input_signature[1]
         self._names = sorted(self.inputs)
         self._outputs = sorted(function.structured_outputs)
+        self.finds_candidates = CANDIDATE_ID in self._outputs
 
     def __call__(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the outputs by name."""
@@ -76,6 +103,12 @@ class Recommender:
             or ScaNN's operations, which it needs, can't be loaded.
         """
         if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+            shards = shard_paths(path)
+            if shards:
+                raise UserError(
+                    f"{path} is in {len(shards)} shards and this takes one servable; "
+                    f"name one of them, e.g. {shards[0]}"
+                )
             raise UserError(f"{path} holds no SavedModel; name the folder of a version")
         self.path = path
         self.manifest = manifest.read(path)
@@ -108,6 +141,11 @@ class Recommender:
     def signature(self, name: str) -> Signature:
         """Returns a signature to call with keyword arguments, all of them given."""
         return self._signatures[name]
+
+    @property
+    def size(self) -> int:
+        """The number of candidates."""
+        return self._model.catalogue.ids.shape[0] - 1
 
     def candidate_ids(self) -> np.ndarray:
         """Returns the ids of the catalogue as bytes objects, [candidates], by row."""
@@ -191,7 +229,7 @@ class Recommender:
         if k is not None and k < 1:
             raise UserError(f"k must be at least 1, got {k}")
         if k is not None:
-            k = min(k, self._model.catalogue.ids.shape[0] - 1)  # no padding to drop
+            k = min(k, self.size)  # no padding to drop
         answer = self.search(
             read_query(query, self.query_features),
             k,

@@ -123,6 +123,11 @@ class NativeEngine:
                 f"({str(e).splitlines()[0]}); push the model again"
             ) from None
 
+    @property
+    def size(self) -> int:
+        """The number of candidates."""
+        return len(self.ids)
+
     def _load_queries(self) -> None:
         self.query_id: str | None = None
         file = os.path.join(self._folder, _QUERY_IDS)
@@ -407,9 +412,14 @@ def _kept(
 
 
 def best(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows and values of the k highest of [n] scores, best first."""
+    """Returns the rows and values of the k highest of [n] scores, best first.
+
+    Of equal scores the lower row comes first, also where not all of them are taken.
+    """
     if k < len(scores):
-        rows = np.argpartition(-scores, k)[:k] if k else np.zeros(0, np.int64)
+        least = np.partition(scores, -k)[-k] if k else np.inf
+        above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
+        rows = np.concatenate([above, equal])[:k]
     else:
         rows = np.arange(len(scores))
     rows = rows[np.lexsort((rows, -scores[rows]))]

@@ -21,6 +21,7 @@ class CandidateEmbedderSpec(component_spec.ComponentSpec):
         executor.TITLE_KEY: component_spec.ExecutionParameter(type=str),
         executor.ATTRIBUTES_KEY: component_spec.ExecutionParameter(type=str),
         executor.BATCH_SIZE_KEY: component_spec.ExecutionParameter(type=int),
+        executor.SHARDS_KEY: component_spec.ExecutionParameter(type=int),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -44,6 +45,8 @@ class CandidateEmbedderSpec(component_spec.ComponentSpec):
 class CandidateEmbedder(base_beam_component.BaseBeamComponent):
     """Runs the candidate tower over the catalogue, on Beam, each candidate once.
 
+    With several shards each gets a folder of its own.
+
     Component `outputs` contains:
      - `embeddings`: Channel of type `CandidateEmbeddings`.
     """
@@ -60,6 +63,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
         attributes: Mapping[str, str] | None = None,
         batch_size: int = 4096,
         previous: types.BaseChannel | None = None,
+        shards: int = 1,
         fingerprint: str = "",
     ) -> None:
         """Constructs a CandidateEmbedder component.
@@ -74,6 +78,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
             batch_size: Candidates embedded in one call.
             previous: A servable of the same towers, `standard_artifacts.Model`:
                 candidates that it has just as they are now get no embedding.
+            shards: Folders to divide them among, by a hash of the id; 1: none.
             fingerprint: Of the code behind this component.
         """
         super().__init__(
@@ -85,6 +90,7 @@ class CandidateEmbedder(base_beam_component.BaseBeamComponent):
                 title=title or candidate_id,
                 attributes=json.dumps(dict(attributes or {})),
                 batch_size=batch_size,
+                shards=shards,
                 fingerprint=fingerprint,
                 embeddings=types.Channel(type=CandidateEmbeddings),
             )

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executor of CandidateEmbedder."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,15 +12,20 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils.shared import Shared
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import records
 from serving.candidates import Source, embed, parse, shard_schema
+from serving.index_config import SHARDS, shard_name
+from serving.shards import shard_of
 from serving.towers import Towers
 from serving.update import known_fingerprints
 
@@ -31,6 +37,7 @@ CANDIDATE_ID_KEY = "candidate_id"
 TITLE_KEY = "title"
 ATTRIBUTES_KEY = "attributes"
 BATCH_SIZE_KEY = "batch_size"
+SHARDS_KEY = "shards"
 FINGERPRINT_KEY = "fingerprint"
 
 
@@ -69,6 +76,48 @@ class _Embed(beam.DoFn):
             yield embed(towers, self._source, features, known)
 
 
+class _EmbedIntoShards(beam.DoFn):
+    """Turns files of candidates into Parquet files, one for each shard that it has.
+
+    Their names follow from the file that was read, so that what a worker left that died
+    is written over.
+    """
+
+    def __init__(self, embed: _Embed, folder: str, shards: int):
+        self._embed = embed
+        self._folder, self._shards = folder, shards
+
+    def setup(self) -> None:
+        """Loads the towers once a worker process."""
+        self._embed.setup()
+
+    def process(self, numbered: tuple[int, str]) -> None:
+        """Embeds the candidates of one file."""
+        number, path = numbered
+        writers: dict[int, pq.ParquetWriter] = {}
+        with contextlib.ExitStack() as opened:
+            for table in self._embed.process(path):
+                shards = shard_of(table["candidate_id"].to_numpy(), self._shards)
+                for shard in np.unique(shards).tolist():
+                    if shard not in writers:
+                        writers[shard] = self._open(shard, number, table.schema, opened)
+                    writers[shard].write_table(table.filter(shards == shard))
+
+    def _open(
+        self, shard: int, number: int, schema: pa.Schema, opened: contextlib.ExitStack
+    ) -> pq.ParquetWriter:
+        """Opens the file of a shard with the candidates of one file."""
+        folder = os.path.join(self._folder, SHARDS, shard_name(shard, self._shards))
+        fileio.makedirs(folder)
+        # Beam's, as TFX's file lacks what pyarrow asks of one.
+        file = FileSystems.create(
+            os.path.join(folder, f"candidates-{number:05}.parquet")
+        )
+        return opened.enter_context(
+            pq.ParquetWriter(opened.enter_context(file), schema)
+        )
+
+
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Embeds every candidate once and writes Parquet shards."""
 
@@ -84,8 +133,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             input_dict: `candidates` (Examples), `model` (Model) and maybe `previous`
                 (Model), a servable whose candidates need no embedding again.
             output_dict: `embeddings` (CandidateEmbeddings).
-            exec_properties: `candidate_id`, `title`, `attributes`, JSON, and
-                `batch_size`.
+            exec_properties: `candidate_id`, `title`, `attributes`, JSON, `batch_size`
+                and `shards`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
@@ -102,6 +151,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             path_utils.serving_model_path(one.uri)
             for one in input_dict.get(PREVIOUS_KEY) or []
         ] or [None]
+        embed = _Embed(model_path, source, exec_properties[BATCH_SIZE_KEY], previous)
+        shards = exec_properties[SHARDS_KEY]
+        if shards > 1:
+            self._embed_into_shards(embed, files, folder, shards)
+            return
         dimensions = -1 if previous else _dimensions(model_path)
         schema = shard_schema(dimensions, source.attributes)
         with self._make_beam_pipeline() as pipeline:
@@ -109,16 +163,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 pipeline
                 | beam.Create(files)
                 | beam.Reshuffle()
-                | beam.ParDo(
-                    _Embed(
-                        model_path, source, exec_properties[BATCH_SIZE_KEY], previous
-                    )
-                )
+                | beam.ParDo(embed)
                 | beam.io.WriteToParquetBatched(
                     os.path.join(folder, "candidates"),
                     schema=schema,
                     file_name_suffix=".parquet",
                 )
+            )
+
+    def _embed_into_shards(
+        self, embed: _Embed, files: list[str], folder: str, shards: int
+    ) -> None:
+        """Writes a folder for each shard, so that its builder reads its own only."""
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(list(enumerate(files)))
+                | beam.Reshuffle()
+                | beam.ParDo(_EmbedIntoShards(embed, folder, shards))
             )
 
 

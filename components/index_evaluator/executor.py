@@ -29,6 +29,8 @@ REPORT_FILE = "report.json"
 _TRAIN_SPLIT, _EVAL_SPLIT = "train", "eval"
 # What TFX's Pusher reads, and what a person sees in the folder.
 _BLESSED_PROPERTY = "blessed"
+# By which a resolver finds the model, as in Evaluator's blessing.
+_MODEL_ID_PROPERTY = "current_model_id"
 _BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 
 
@@ -88,6 +90,7 @@ class Executor(base_executor.BaseExecutor):
             os.path.join(folder, REPORT_FILE), json.dumps(report, indent=2) + "\n"
         )
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
+        blessing.set_int_custom_property(_MODEL_ID_PROPERTY, model.id)
         _bless(blessing, report["passed"])
 
 

@@ -41,7 +41,7 @@ class AtomicPusher(Pusher):
     def __init__(
         self,
         model: types.BaseChannel,
-        model_blessing: types.BaseChannel,
+        model_blessing: types.BaseChannel | None,
         infra_blessing: types.BaseChannel,
         evaluation: types.BaseChannel,
         push_destination: pusher_pb2.PushDestination,
@@ -51,7 +51,8 @@ class AtomicPusher(Pusher):
 
         Args:
             model: The servable, `standard_artifacts.Model`.
-            model_blessing: Evaluator's, `standard_artifacts.ModelBlessing`.
+            model_blessing: Evaluator's, `standard_artifacts.ModelBlessing`; None where
+                it has no say.
             infra_blessing: IndexEvaluator's, `standard_artifacts.InfraBlessing`.
             evaluation: IndexEvaluator's report, `IndexEvaluation`.
             push_destination: The serving folder.

@@ -33,10 +33,10 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if both blessings allow it.
+        """Pushes the model if the blessings allow it.
 
         Args:
-            input_dict: `model`, `model_blessing`, `infra_blessing`, `evaluation`.
+            input_dict: `model`, maybe `model_blessing`, `infra_blessing`, `evaluation`.
             output_dict: `pushed_model` (PushedModel).
             exec_properties: `push_destination`, a PushDestination as JSON.
         """

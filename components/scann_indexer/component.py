@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import CandidateEmbeddings, IndexKnobs
@@ -43,16 +43,19 @@ class ScannIndexerSpec(component_spec.ComponentSpec):
     }
 
 
-class ScannIndexer(base_component.BaseComponent):
+class ScannIndexer(base_beam_component.BaseBeamComponent):
     """Indexes the embedded catalogue and joins it with the towers.
+
+    With several shards each is built for itself, on Beam; with one no Beam is started.
 
     Component `outputs` contains:
      - `model`: Channel of type `standard_artifacts.Model`: the servable, raw query
-       features in, candidate ids, titles and scores out.
+       features in, candidate ids, titles and scores out; or a folder `shards` with
+       several of them and a manifest of them all.
     """
 
     SPEC_CLASS = ScannIndexerSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(
         self,

@@ -132,4 +132,8 @@ def _index(given: list[str]) -> dict[str, Any]:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UserError(f"--index {key}: {first['msg']}") from None
+    if values.get("shards", 1) != 1:
+        raise UserError(
+            "--index shards: what is compared here is one index; leave it out"
+        )
     return values

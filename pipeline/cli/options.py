@@ -85,8 +85,12 @@ def newest_version(root: str, pipeline: str | None) -> str:
         for version in os.listdir(serving)
         if version.isascii()
         and version.isdigit()
-        # What was not pushed whole is no version.
-        and os.path.isfile(os.path.join(serving, version, "saved_model.pb"))
+        # What was not pushed whole is no version; the second is of one in shards, by
+        # its name as serving.index_config, which imports too much for here, has it.
+        and any(
+            os.path.exists(os.path.join(serving, version, part))
+            for part in ("saved_model.pb", "shards")
+        )
     ]
     if not found:
         raise UserError(

@@ -69,10 +69,10 @@ def _ask(
     path: str, query: dict[str, str | list[str]], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Answers natively where the version can, else by its SavedModel."""
-    from serving.native import NativeEngine, has_native_engine
+    from serving.shards import open_engine, open_model
 
-    if has_native_engine(path):
-        engine = NativeEngine(path)
+    engine = open_engine(path)
+    if engine:
         return engine.recommend(
             engine.read_query(query), options.k, options.exclude, filter=options.filter
         )
@@ -81,9 +81,7 @@ def _ask(
             f"--filter needs a native engine and {path} has none; push the model "
             "again, with index.kind auto, exact or scann"
         )
-    from serving.model import Recommender
-
-    return Recommender(path).recommend(query, options.k, options.exclude)
+    return open_model(path).recommend(query, options.k, options.exclude)
 
 
 def _query(given: list[tuple[str, str]]) -> dict[str, str | list[str]]:

@@ -49,6 +49,11 @@ def execute(options: argparse.Namespace, update: bool = False) -> int:
         return 2
     from pipeline.layout import Layout, exclusive
 
+    if update and config.index.shards > 1:
+        raise UserError(
+            f"an update changes one index and index.shards is {config.index.shards}; "
+            "run the pipeline instead: shortlist run"
+        )
     if update:
         shared.newest_version(options.root, config.name)  # there must be one
     layout = Layout(os.path.abspath(options.root), config.name)

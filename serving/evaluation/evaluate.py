@@ -38,7 +38,7 @@ from serving.evaluation.interactions import (  # noqa: E402
     sample,
 )
 from serving.model import Recommender  # noqa: E402
-from serving.native import NativeEngine, has_native_engine  # noqa: E402
+from serving.native import NativeEngine  # noqa: E402
 from serving.servable import (  # noqa: E402
     CANDIDATE_ID,
     EXCLUDE,
@@ -46,6 +46,7 @@ from serving.servable import (  # noqa: E402
     REORDER,
     K,
 )
+from serving.shards import ShardedEngine, open_engine, open_model  # noqa: E402
 
 KS = (1, 5, 10, 50, 100)
 RECALL_KS = (10, 100)
@@ -74,13 +75,12 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     """
     config = EvaluationConfig(**request["config"])
     started = time.perf_counter()
-    model = Recommender(request["model"])
+    model = open_model(request["model"])
     load_seconds = time.perf_counter() - started
     data = _Data(model, request, config)
     embedded = model.embed_query(data.queries.features)
     lists = _retrieve(model, data, embedded)
-    has_native = has_native_engine(request["model"])
-    engine = NativeEngine(request["model"]) if has_native else None
+    engine = open_engine(request["model"])
     # Before anything else is loaded or fitted.
     latency = _latency(model, engine, data.queries, config)
     found = {
@@ -109,7 +109,11 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
             lists["exact_signature"], lists["exact"], 100
         ),
         "native_recall": engine and _native_recall(engine, embedded, lists["exact"]),
-        "filtered": filtered_recall(engine, embedded, _LATENCY_K) if engine else [],
+        "filtered": (
+            filtered_recall(engine, embedded, _LATENCY_K)
+            if isinstance(engine, NativeEngine)
+            else []
+        ),
         "latency_ms": latency,
         "baselines": {name: figures[name] for name in others if name != PREVIOUS},
         PREVIOUS: figures.get(PREVIOUS),
@@ -455,19 +459,20 @@ def _retrieve(
 
 
 def _native_recall(
-    engine: NativeEngine, queries: np.ndarray, exact: np.ndarray
+    engine: NativeEngine | ShardedEngine, queries: np.ndarray, exact: np.ndarray
 ) -> dict[str, float]:
     """Returns the native engine's recall at each k of RECALL_KS."""
-    size = len(engine.embeddings)
     return {
-        str(k): _mean_recall(engine.nearest_batch(queries, min(k, size))[0], exact, k)
+        str(k): _mean_recall(
+            engine.nearest_batch(queries, min(k, engine.size))[0], exact, k
+        )
         for k in RECALL_KS
     }
 
 
 def _previous_lists(path: str, data: _Data) -> dict[bool, np.ndarray]:
     """Asks another servable the same; what the catalogue has no longer is a miss."""
-    model = Recommender(path)
+    model = open_model(path)
     return {
         masked: _ask(model, data, data.exclusions() if masked else None, max(KS))
         for masked in (False, True)
@@ -494,7 +499,7 @@ def _ask(
 
 def _latency(
     model: Recommender,
-    engine: NativeEngine | None,
+    engine: NativeEngine | ShardedEngine | None,
     queries: Queries,
     config: EvaluationConfig,
 ) -> dict[str, Any]:
@@ -540,7 +545,9 @@ def _latency(
     return result
 
 
-def _native_query(engine: NativeEngine, queries: Queries, row: int) -> dict[str, Any]:
+def _native_query(
+    engine: NativeEngine | ShardedEngine, queries: Queries, row: int
+) -> dict[str, Any]:
     """Returns a query as the native engine is asked, an id alone as text."""
     query = {name: values[row] for name, values in queries.features.items()}
     if set(query) == {engine.query_id}:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CandidateEmbedder on the session's towers, beside the towers themselves."""
 
+import pathlib
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +15,7 @@ from components.artifacts import CandidateEmbeddings
 from components.candidate_embedder import component, executor
 from serving.candidates import read_candidates
 from serving.errors import UserError
+from serving.shards import shard_of
 
 TWO_WORKERS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
 
@@ -107,6 +110,37 @@ def test_an_empty_catalogue_is_told_in_one_sentence(embed, new_examples, tmp_pat
         read_candidates(folder, str(tmp_path))
 
 
+def test_shards_are_folders_that_the_ids_decide(embed, made):
+    candidates = made("ExampleCleaner", "cleaned_candidates")
+    for beam_args in (None, TWO_WORKERS):
+        folder = embed(
+            candidates, beam_args, title="movie_title", batch_size=500, shards=3
+        )
+        found: dict[str, dict] = {}
+        for shard in range(3):
+            rows = rows_of(f"{folder}/shards/{shard:05}-of-00003")
+            assert 500 < len(rows) < 620
+            assert set(shard_of(list(rows), 3)) == {shard}
+            found |= rows
+        one = rows_of(embed(candidates, title="movie_title", batch_size=500))
+        assert found.keys() == one.keys()
+        for id_ in one:
+            assert found[id_]["title"] == one[id_]["title"]
+            np.testing.assert_allclose(
+                found[id_]["embedding"], one[id_]["embedding"], rtol=0, atol=1e-6
+            )
+
+
+def test_a_shard_without_candidates_has_no_file(embed, new_examples):
+    rows = [{"movie_id": b"5"}, {"movie_id": b"6"}, {"movie_id": b"7"}]
+    folder = embed(new_examples({"train": [rows[:1], [], rows[1:]]}), shards=1000)
+    files = list(pathlib.Path(folder).rglob("*.parquet"))
+    assert {file.parent.name for file in files} == {
+        f"{shard:05}-of-01000" for shard in shard_of(["5", "6", "7"], 1000)
+    }
+    assert sorted(i for f in files for i in rows_of(str(f))) == ["5", "6", "7"]
+
+
 def test_another_width_or_code_is_another_execution():
     def properties(**options):
         node = component.CandidateEmbedder(
@@ -120,5 +154,10 @@ def test_another_width_or_code_is_another_execution():
 
     plain = properties()
     assert plain == properties()
-    for change in ({"title": "name"}, {"batch_size": 8}, {"fingerprint": "f"}):
+    for change in (
+        {"title": "name"},
+        {"batch_size": 8},
+        {"shards": 2},
+        {"fingerprint": "f"},
+    ):
         assert properties(**change) != plain

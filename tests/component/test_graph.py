@@ -165,6 +165,32 @@ def test_an_index_tuner_stands_between_the_embeddings_and_the_indexer(overrides,
     assert node.exec_properties["fingerprint"]
 
 
+def test_a_catalogue_in_shards_is_judged_by_index_evaluator_alone(caplog):
+    built = build("index.shards=3", "training.warm_start=true")
+    found = {
+        node.id: {one.id for one in node.upstream_nodes} for node in built.components
+    }
+    expected = {
+        **UPSTREAM,
+        "WarmStart": set(),
+        "Trainer": UPSTREAM["Trainer"] | {"WarmStart"},
+        "Pusher": {"IndexEvaluator", "ScannIndexer"},
+    }
+    del expected["Evaluator"]
+    assert found == expected
+    (told,) = caplog.messages
+    assert told.startswith("evaluation.slices is left out: Evaluator, which slices, ")
+    nodes = {node.id: node for node in built.components}
+    assert nodes["CandidateEmbedder"].exec_properties["shards"] == 3
+    assert json.loads(nodes["ScannIndexer"].exec_properties["index"])["shards"] == 3
+    assert nodes["Pusher"].inputs.keys() == {"model", "infra_blessing", "evaluation"}
+    # What was good before is found by the same blessing.
+    for resolver in ("WarmStart", "LatestBlessedModel"):
+        blessing = nodes[resolver].inputs["model_blessing"]
+        assert blessing.type_name == "InfraBlessing"
+    assert compiler.Compiler().compile(built)
+
+
 @pytest.mark.parametrize("name", ["movielens-100k", "tutorial"])
 def test_building_touches_nothing(name, tmp_path):
     root = tmp_path / "runs"
@@ -195,6 +221,7 @@ ABOUT = "ScannIndexer"  # Its manifest tells of the whole recipe.
         ("training.epochs=3", {"Trainer", ABOUT}),
         ("model.embedding_dim=8", {"Trainer", ABOUT}),
         ("index.leaves_to_search=3", {"ScannIndexer"}),
+        ("index.shards=1", set()),
         ("evaluation.latency_queries=7", {"IndexEvaluator"}),
         ("evaluation.slices=[]", {"IndexEvaluator", "Evaluator"}),
         ("evaluation.gates.min_top_k_accuracy=0.1", {"IndexEvaluator", "Evaluator"}),

@@ -192,6 +192,7 @@ def test_a_previous_model_is_measured_beside(evaluate, made):
     bounds = GatesConfig(max_p99_ms=None)
     evaluation, blessing = evaluate(bounds, model, previous=model)
     assert blessing.get_int_custom_property("blessed") == 1
+    assert blessing.get_int_custom_property("current_model_id") == model.id
     report = json.loads(pathlib.Path(evaluation.uri, "report.json").read_text())
     for name in ("top_k_accuracy", "top_k_accuracy_masked", "ranking_masked"):
         assert report["previous"][name] == report[name]["scann"]

@@ -48,9 +48,13 @@ def base(tmp_path) -> pathlib.Path:
 def push(base, new_artifact):
     """Pushes a model with a pair of blessings; returns the PushedModel."""
 
-    def run(model_blessed: bool = True, infra_blessed: bool = True, **change: bytes):
+    def run(
+        model_blessed: bool | None = True,
+        infra_blessed: bool = True,
+        contents: dict[str, bytes] = FILES,
+    ):
         model = new_artifact(standard_artifacts.Model)
-        for name, content in {**FILES, **change}.items():
+        for name, content in contents.items():
             path = pathlib.Path(path_utils.serving_model_dir(model.uri), name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -59,6 +63,8 @@ def push(base, new_artifact):
             ("model_blessing", standard_artifacts.ModelBlessing, model_blessed),
             ("infra_blessing", standard_artifacts.InfraBlessing, infra_blessed),
         ):
+            if blessed is None:
+                continue
             blessings[key] = new_artifact(kind)
             blessings[key].set_int_custom_property("blessed", int(blessed))
         evaluation = new_artifact(IndexEvaluation)
@@ -110,6 +116,22 @@ def test_what_is_not_blessed_by_both_is_not_pushed(push, base, blessed):
     assert names(base) == []
     assert pushed.get_int_custom_property("pushed") == 0
     assert pushed.get_string_custom_property("pushed_version") == ""
+
+
+def test_a_catalogue_in_shards_goes_by_the_one_blessing(push, base):
+    shards = {
+        f"shards/{shard:05}-of-00002/{name}": content
+        for shard in range(2)
+        for name, content in FILES.items()
+    }
+    contents = {**shards, MANIFEST: FILES[MANIFEST]}
+    push(None, False, contents)
+    assert names(base) == []
+    version = push(None, True, contents).get_string_custom_property("pushed_version")
+    assert serving_model.versions(str(base)) == [int(version)]
+    found = files(base / version)
+    assert "measured" in json.loads(found.pop(MANIFEST))
+    assert found == shards
 
 
 def test_a_version_holds_the_model_and_what_was_measured(push, base):

@@ -321,8 +321,12 @@ def new_model(new_artifact):
 def bless(new_artifact):
     """Makes Evaluator's verdict on a model."""
 
-    def make(model: standard_artifacts.Model, blessed: bool = True) -> Any:
-        blessing = new_artifact(standard_artifacts.ModelBlessing)
+    def make(
+        model: standard_artifacts.Model,
+        blessed: bool = True,
+        kind: type = standard_artifacts.ModelBlessing,
+    ) -> Any:
+        blessing = new_artifact(kind)
         blessing.set_int_custom_property("blessed", int(blessed))
         blessing.set_int_custom_property("current_model_id", model.id)
         return blessing
@@ -348,6 +352,13 @@ def test_the_latest_blessed_model_is_taken(new_model, bless):
     models = [candidate, first, third, second]
     verdicts = [bless(second), bless(first), bless(third, False)]
     assert resolve(candidate, models, verdicts) == second.id
+
+
+def test_a_model_in_shards_is_found_by_its_only_blessing(new_model, bless):
+    first, second, candidate = (new_model() for _ in range(3))
+    infra = standard_artifacts.InfraBlessing
+    verdicts = [bless(first, True, infra), bless(second, False, infra)]
+    assert resolve(candidate, [first, second, candidate], verdicts) == first.id
 
 
 def test_the_candidate_is_never_compared_with_itself(new_model, bless):

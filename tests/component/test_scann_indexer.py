@@ -16,11 +16,13 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components.artifacts import CandidateEmbeddings
+from components.candidate_embedder import executor as embedder
 from components.scann_indexer import component, executor
 from serving import manifest
 from serving.errors import UserError
 from serving.index_config import IndexConfig
-from serving.model import Recommender
+from serving.model import Recommender, shard_paths
+from serving.shards import open_engine, open_model
 
 ABOUT = {"pipeline": "test", "config": {"model": {"embedding_dim": 64}}}
 SCANN = IndexConfig(kind="scann", k=10, leaves=40, leaves_to_search=30, reorder=400)
@@ -99,10 +101,90 @@ def test_the_manifest_says_what_was_asked_and_what_was_built(build):
     assert content["pipeline"] == "test"
     assert content["config"] == ABOUT["config"]
     assert (content["candidates"], content["dimensions"]) == (1682, 65)
-    asked = SCANN.model_dump(exclude_none=True, exclude={"training_sample"})
+    asked = SCANN.model_dump(exclude_none=True, exclude={"training_sample", "shards"})
     assert {name: content["index"][name] for name in asked} == asked
     assert content["query_features"] == ["user_id"]
     assert "measured" not in content
+
+
+@pytest.fixture
+def embedded_in_shards(made, new_artifact):
+    """Embeds the catalogue into shards; returns the artifact."""
+
+    def run(shards: int) -> CandidateEmbeddings:
+        output = new_artifact(CandidateEmbeddings)
+        embedder.Executor().Do(
+            {
+                "candidates": [made("ExampleCleaner", "cleaned_candidates")],
+                "model": [made("Trainer", "model")],
+            },
+            {"embeddings": [output]},
+            {
+                "candidate_id": "movie_id",
+                "title": "movie_title",
+                "batch_size": 4096,
+                "shards": shards,
+            },
+        )
+        return output
+
+    return run
+
+
+def test_shards_find_what_one_index_finds(build, embedded_in_shards, exact_answers):
+    knobs = {"leaves": 20, "leaves_to_search": 15, "reorder": 200, "shards": 2}
+    index = SCANN.model_copy(update=knobs)
+    model = build(index, embedded_in_shards(2))
+    path = path_utils.serving_model_path(model.uri)
+    model, engine = open_model(path), open_engine(path)
+    queries = {"user_id": USERS}
+    rows = engine.nearest_batch(engine.embed(queries), 10)[0]
+    expected = exact_answers(USERS)
+    for found in (
+        model.search(queries)["candidate_id"].numpy(),
+        model.candidate_ids()[rows],
+    ):
+        shared = [
+            len({id_.decode() for id_ in mine} & set(theirs)) / 10
+            for mine, theirs in zip(found, expected, strict=True)
+        ]
+        assert np.mean(shared) > 0.95
+
+
+def test_a_version_in_shards_has_a_manifest_of_them_all(
+    build, embedded_in_shards, made
+):
+    embeddings = embedded_in_shards(2)
+    index = IndexConfig(kind="exact", k=10, shards=2)
+    path = path_utils.serving_model_path(build(index, embeddings).uri)
+    content = manifest.read(path)
+    assert (content["shards"], content["candidates"]) == (2, 1682)
+    assert (content["pipeline"], content["config"]) == ("test", ABOUT["config"])
+    assert sorted(os.listdir(path)) == ["assets.extra", "shards"]
+    parts = [manifest.read(part) for part in shard_paths(path)]
+    assert [part["shard"] for part in parts] == ["00000-of-00002", "00001-of-00002"]
+    assert sum(part["candidates"] for part in parts) == 1682
+    # What a worker that died has left is no part of what another builds.
+    begun = pathlib.Path(path, "shards", "00001-of-00002")
+    (begun / "saved_model.pb").write_bytes(b"half")
+    (begun / "left").touch()
+    step = executor._BuildShard(
+        path_utils.serving_model_path(made("Trainer", "model").uri),
+        embeddings.uri,
+        index,
+        path,
+        ABOUT,
+    )
+    step.process("00001-of-00002")
+    assert not (begun / "left").exists()
+    assert open_model(path).size == 1682
+
+
+def test_too_many_shards_are_one_sentence(build, embedded_in_shards):
+    index = IndexConfig(kind="exact", k=10, shards=1000)
+    with pytest.raises(UserError, match="of 1000 shards have no candidates") as caught:
+        build(index, embedded_in_shards(1000))
+    assert str(caught.value).endswith("; lower index.shards")
 
 
 def test_the_warmup_request_can_be_answered(build):

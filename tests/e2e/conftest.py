@@ -66,6 +66,12 @@ def unfit_run(home, bad_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sharded_run(home, restored_run):
+    """The first model's towers with a catalogue in exact shards."""
+    return home.run("index.shards=2", "index.kind=exact", *BRIEF)
+
+
+@pytest.fixture(scope="session")
 def restored_run(home, unfit_run):
     """The changed run over again, after what it had pushed was deleted."""
     shutil.rmtree(home.serving)

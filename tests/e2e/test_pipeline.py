@@ -428,3 +428,33 @@ def test_a_deleted_version_is_pushed_anew(restored_run):
     assert restored_run.executions["Pusher"] == ["CACHED", "COMPLETE"]
     assert set(restored_run.executions["ScannIndexer"]) == {"CACHED"}
     assert restored_run.versions == [restored_run.summary["pushed_version"]]
+
+
+# A catalogue in shards.
+
+
+def test_shards_are_built_judged_and_pushed(restored_run, sharded_run):
+    assert sharded_run.code == 0, sharded_run.stderr
+    ran = ("CandidateEmbedder", "ScannIndexer", "IndexEvaluator", "Pusher")
+    expected = expected_states(*ran)
+    del expected["Evaluator"]
+    assert sharded_run.states() == expected
+    assert sharded_run.versions[:-1] == restored_run.versions
+    summary = sharded_run.summary
+    assert sharded_run.versions[-1] == summary["pushed_version"]
+    assert (summary["shards"], summary["slices"]) == (2, [])
+    assert summary["recall"] == summary["native_recall"] == {"10": 1, "100": 1}
+    assert "index exact in 2 shards" in sharded_run.stdout
+    # What was blessed before, by IndexEvaluator, is what it is compared with.
+    previous = restored_run.outputs["ScannIndexer"]["model"]
+    assert sharded_run.inputs["IndexEvaluator"]["previous_model"] == [previous.id]
+
+
+def test_shards_answer_as_exact_search_over_one_index(home, sharded_run):
+    whole = Recommender(str(home.serving / sharded_run.versions[-2]))
+    for user in ("42", "7", "nobody"):
+        found = recommend(home, "--query", f"user_id={user}")["recommendations"]
+        expected = whole.search({"user_id": [user]}, 10, exact=True)
+        ids, scores = (expected[name].numpy()[0] for name in ("candidate_id", "score"))
+        assert [one["candidate_id"].encode() for one in found] == ids.tolist()
+        assert [one["score"] for one in found] == pytest.approx(scores.tolist())

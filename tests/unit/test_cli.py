@@ -313,18 +313,18 @@ def test_recommend_says_when_nothing_is_left(pushed, world, capsys):
 
 
 def test_recommend_asks_the_newest_whole_version(pushed, capsys, monkeypatch):
-    from serving import model
+    from serving import shards
 
     loaded = []
 
-    class Noting(model.Recommender):
+    class Noting(shards.Recommender):
         """The real one, noted."""
 
         def __init__(self, path):
             loaded.append(os.path.basename(path))
             super().__init__(path)
 
-    monkeypatch.setattr(model, "Recommender", Noting)
+    monkeypatch.setattr(shards, "Recommender", Noting)
     assert recommend("--root", pushed, "--query", "user_id=7") == 0
     query = ["--pipeline", "demo", "--query", "user_id=7"]
     assert recommend("--root", pushed, *query) == 0

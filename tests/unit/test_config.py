@@ -554,6 +554,31 @@ def test_a_split_that_cannot_be_is_told(split, expected):
     assert sentence(DEFAULT, f"interactions.split={split}") == f"{DEFAULT}: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "index.kind=tfrs-scann",
+            "index.kind: tfrs-scann is there to compare with and has no shards; take "
+            "auto, exact or scann, or set index.shards to 1",
+        ),
+        (
+            "evaluation.gates.min_top_k_accuracy=0.1",
+            "evaluation.gates.min_top_k_accuracy: Evaluator checks it, which can't "
+            "load a catalogue in shards; set it to null, or index.shards to 1",
+        ),
+        (
+            "index.shards=0",
+            "index.shards: input should be greater than 0, got 0",
+        ),
+    ],
+)
+def test_what_shards_can_not_have_is_told(override, expected):
+    assert load_config(DEFAULT, ["index.shards=3"]).index.shards == 3
+    text = sentence(DEFAULT, "index.shards=3", override)
+    assert text.endswith(f": {expected}")
+
+
 def test_a_split_by_time_needs_a_timestamp():
     overrides = ["interactions.split.method=time", "interactions.timestamp=null"]
     # A seed goes with other methods only.

@@ -200,3 +200,12 @@ def test_a_plan_never_asks_for_more_than_there_is(
 def test_wrong_knobs_are_refused(knobs, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         IndexConfig(**knobs)
+
+
+def test_shards_have_the_leaves_of_the_whole():
+    whole = plan_index(IndexConfig(), 1_000_000, 8)
+    shard = plan_index(IndexConfig(shards=5), 200_000, 8)
+    assert shard.leaves == whole.leaves == 1000
+    assert shard.leaves_to_search == whole.leaves_to_search
+    assert plan_index(IndexConfig(kind="scann", shards=9), 4, 8).kind == "exact"
+    assert plan_index(IndexConfig(leaves=7, shards=5), 200_000, 8).leaves == 7
