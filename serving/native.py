@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from serving import manifest, scann_files
 from serving.errors import UserError
+from serving.exact import ExactSearch, best
 from serving.index_config import MOST_REORDERED, IndexPlan
 from serving.servable import CANDIDATE_ID, EMBEDDING, SCORE, TITLE, missing_feature
 from serving.towers import Towers, read_query_ids
@@ -37,8 +38,6 @@ _TOWER = "query_tower"
 _MOST_QUERIES = 10_000_000
 """Ids up to which their embeddings are kept; more are embedded by the tower."""
 _EMBED_BATCH = 65_536
-_EXACT_BLOCK = 1 << 28
-"""Bytes of scores that an exact search of many queries has in memory at a time."""
 
 
 def has_native_engine(path: str) -> bool:
@@ -220,7 +219,7 @@ class NativeEngine:
           Rows and scores, [batch, k], best first.
         """
         if self._searcher is None or not len(queries):
-            return exact_top_k(queries, self.embeddings, k)
+            return self._search_exactly(queries, k)
         effort = self._effort(k, leaves_to_search, reorder)
         rows, scores = self._searcher.search_batched_parallel(queries, k, *effort)
         short = ~np.isfinite(scores).all(axis=1)
@@ -229,9 +228,7 @@ class NativeEngine:
             values = np.full((len(queries), k), -np.inf, np.float32)
             whole[:, : rows.shape[1]], values[:, : rows.shape[1]] = rows, scores
             short |= rows.shape[1] < k
-            whole[short], values[short] = exact_top_k(
-                queries[short], self.embeddings, k
-            )
+            whole[short], values[short] = self._search_exactly(queries[short], k)
             return whole, values
         return rows, scores
 
@@ -246,6 +243,17 @@ class NativeEngine:
         return rescored, min(leaves, plan.leaves) if leaves > 0 else (
             plan.leaves_to_search
         )
+
+    @functools.cached_property
+    def _exact(self) -> ExactSearch:
+        """Made when a batch first asks for it: the vectors are read once."""
+        return ExactSearch(self.embeddings)
+
+    def _search_exactly(
+        self, queries: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = self._exact.search(queries, k)
+        return rows, scores
 
     def _nearest_exactly(
         self, query: np.ndarray, k: int, exclude: Iterable[int]
@@ -302,34 +310,6 @@ def _kept(
         kept = [at for at, row in enumerate(rows.tolist()) if row not in exclude]
         rows, scores = rows[kept], scores[kept]
     return rows[:k], scores[:k]
-
-
-def best(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows and values of the k highest of [n] scores, best first."""
-    if k < len(scores):
-        rows = np.argpartition(-scores, k)[:k] if k else np.zeros(0, np.int64)
-    else:
-        rows = np.arange(len(scores))
-    rows = rows[np.lexsort((rows, -scores[rows]))]
-    return rows, scores[rows]
-
-
-def exact_top_k(
-    queries: np.ndarray, embeddings: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows and scores of exact search, both [batch, k], best first."""
-    step = max(1, _EXACT_BLOCK // (4 * len(embeddings)))
-    found = [
-        best(scores, k)
-        for at in range(0, len(queries), step)
-        for scores in queries[at : at + step] @ embeddings.T
-    ]
-    rows, scores = zip(*found, strict=True) if found else ((), ())
-    shape = len(queries), k
-    return (
-        np.array(rows, np.int64).reshape(shape),
-        np.array(scores, np.float32).reshape(shape),
-    )
 
 
 def write(

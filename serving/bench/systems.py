@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from serving.bench.workload import QUERY_ID_FEATURE, Workload, row_of_title
+from serving.exact import ExactSearch, best
 from serving.model import Recommender, load_scann_ops
-from serving.native import NativeEngine, best, exact_top_k
+from serving.native import NativeEngine
 from serving.servable import EMBEDDING, EXCLUDE, LEAVES_TO_SEARCH, REORDER, K
 
 SINGLE_K = 10
@@ -151,13 +152,18 @@ class TfrsId(System):
 class ExactNumpy(System):
     """Exact search by NumPy."""
 
+    def __init__(self, workload: Workload, version: str):
+        """Reads the vectors once."""
+        super().__init__(workload, version)
+        self.search = ExactSearch(workload.vectors)
+
     def one(self, row: int) -> Any:
         """Answers one query."""
         return best(self.workload.vectors @ self.workload.queries[row], SINGLE_K)
 
     def many(self, queries: np.ndarray, k: int) -> np.ndarray:
         """See `System.many`."""
-        return exact_top_k(queries, self.workload.vectors, k)[0]
+        return self.search.search(queries, k)[1]
 
 
 class SavedModel(System):
