@@ -44,10 +44,10 @@ _RESCORED = 1 << 18
 """Numbers of either side that are rescored at once."""
 _LEAST_CELLS = 1 << 21
 """Scores below which threads are not worth their start."""
-_MANY = 1 << 16
+_MANY = 1 << 13
 """Scores of a single query from which on their groups are looked at first."""
-_MOST_GROUP = 1024
-_LEAST_GROUP = 16
+_GROUPS = 256
+"""Least number of groups whose maxima are looked at."""
 _LARGEST = float(np.finfo(np.float32).max)
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -381,10 +381,12 @@ def _at_most_kth(scores: Scores, k: int) -> Scores:
     Of many scores it is the k-th highest of the maxima of groups.
     """
     columns = scores.shape[-1]
-    group = min(columns // (8 * k), _MOST_GROUP)
-    if group >= _LEAST_GROUP:
-        whole = scores[..., : columns // group * group]
-        scores = whole.reshape(*scores.shape[:-1], -1, group).max(axis=-1)
+    groups = max(_GROUPS, 3 * k)
+    size = columns // groups
+    if size > 1:
+        whole = scores[..., : size * groups]
+        # One number of a group after the other: maxima of whole vectors are fast.
+        scores = whole.reshape(*scores.shape[:-1], size, groups).max(axis=-2)
     cut = scores.shape[-1] - k
     return np.partition(scores, cut, axis=-1)[..., cut]
 

@@ -83,6 +83,38 @@ def top_k_accuracy(ranks: ArrayLike, ks: Iterable[int]) -> dict[int, float]:
     return accuracy
 
 
+def top_k_accuracy_by_score(
+    scores: ArrayLike, own: ArrayLike, ks: Iterable[int]
+) -> dict[int, float]:
+    """Computes what tfrs.metrics.FactorizedTopK does without ids.
+
+    `accuracy@k = |{i : fewer than k of the scores retrieved for i lie above the true
+    candidate's own}| / m`. Of an approximate index it is no lower than that of exact
+    search: what the index has missed is in nobody's way. A list with a score that is
+    not finite, as TFRS's ScaNN layer pads, is a miss, as for TensorFlow's in_top_k.
+
+    Args:
+        scores: `[m, K]` scores retrieved for each interaction.
+        own: `[m]` score of each interaction's candidate.
+        ks: Cut-offs, each at least 1.
+
+    Returns:
+        The accuracy at each k, in the order given; NaN when there are no interactions.
+
+    Raises:
+        ValueError: If a k is below 1, or the shapes do not fit.
+    """
+    retrieved, true = np.asarray(scores), np.asarray(own)
+    if retrieved.ndim != 2 or true.shape != retrieved.shape[:1]:
+        raise ValueError(
+            "scores must be [interactions, K] and own [interactions], but are "
+            f"{retrieved.shape} and {true.shape}."
+        )
+    above = np.count_nonzero(retrieved > true[:, None], axis=1)
+    finite = np.isfinite(retrieved).all(axis=1) & np.isfinite(true)
+    return top_k_accuracy(np.where(finite, above, PADDING), ks)
+
+
 def evaluated_queries(query: ArrayLike) -> Indices:
     """Lists the queries that `per_query_metrics` scores, in its order.
 

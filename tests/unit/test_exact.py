@@ -25,7 +25,7 @@ def small_parts():
         patch.setattr(exact, "_NORM_ROWS", 3)
         patch.setattr(exact, "_RESCORED", 16)
         patch.setattr(exact, "_MANY", 8)
-        patch.setattr(exact, "_LEAST_GROUP", 2)
+        patch.setattr(exact, "_GROUPS", 2)
         yield
 
 
@@ -234,7 +234,7 @@ def test_the_best_of_one_query_are_those_of_a_sort(values, k):
 
 @pytest.mark.parametrize("k", [1, 10, 100, 5000, 100_000])
 def test_the_best_of_many_are_looked_for_in_groups(k, monkeypatch):
-    for name, value in (("_MANY", 1 << 16), ("_LEAST_GROUP", 16)):
+    for name, value in (("_MANY", 1 << 13), ("_GROUPS", 256)):
         monkeypatch.setattr(exact, name, value)
     scores = random(100_000, 1).reshape(-1)
     assert (best(scores, k)[0] == np.argsort(-scores, kind="stable")[:k]).all()
