@@ -106,10 +106,10 @@ class ExactSearch:
         """Searches for many queries.
 
         Beyond inputs and result each thread holds about `block_queries * (6 *
-        block_candidates + 60 * k)` bytes, 6 MB by default. Where float32 does not
-        decide (nearly all candidates of a block tie, or overflow) it is up to `80 *
-        block_queries * block_candidates`, 84 MB, and the search takes many times as
-        long.
+        block_candidates + 300 * k)` bytes, 10 MB by default for k = 100. Where float32
+        does not decide (nearly all candidates of a block tie, or overflow) it is up to
+        `110 * block_queries * block_candidates`, 115 MB, and the search takes several
+        times as long.
 
         Args:
             queries: `[q, d]` embeddings, finite.
@@ -192,6 +192,11 @@ class ExactSearch:
             )
         return scores
 
+    def longest(self, first: int, after: int) -> float:
+        """Returns a bound of the norms of candidates from first to after."""
+        norms = self._norms[first // _NORM_ROWS : -(-after // _NORM_ROWS)]
+        return float(norms.max(initial=0))
+
     def error(
         self, lengths: Values, first: int, after: int
     ) -> tuple[Values, NDArray[np.bool_]]:
@@ -209,8 +214,7 @@ class ExactSearch:
         Returns:
             For each query the bound, and whether it holds: float32 may overflow.
         """
-        norms = self._norms[first // _NORM_ROWS : -(-after // _NORM_ROWS)]
-        longest = float(norms.max(initial=0))
+        longest = self.longest(first, after)
         dimensions = self.candidates.shape[1]
         share = (dimensions + 8) * 2.0**-24
         if share > 0.5 or longest > _LARGEST:
@@ -221,6 +225,8 @@ class ExactSearch:
             lengths * (relative + tiny) + tiny * longest + _TINY * (2 * dimensions + 8)
         )
         trusted = np.maximum(lengths, lengths * longest + slack) < _LARGEST
+        # Zeros are common, somebody unknown for one, and tie with everything.
+        slack = np.where((lengths == 0) | (longest == 0), 0, slack)
         return np.where(trusted, slack, np.inf), trusted
 
     def _queries(self, queries: ArrayLike) -> tuple[NDArray[Any], Values]:
@@ -304,15 +310,34 @@ class _Block:
         rough[excluded] = -np.inf
         slack, trusted = self._over.error(self._norms, first, first + width)
         floor = self._least - slack
-        passing = rough > _below(floor)
+        # A later candidate that ties with the k-th best is behind it.
+        passing = rough > _rounded_down(floor)
         if np.count_nonzero(passing) > 2 * self._scores.size and width > self._k:
             kth = _at_most_kth(rough, self._k)
-            passing = rough > _below(np.fmax(floor, kth - 2 * slack))
+            least = _rounded_down(np.fmax(floor, kth - 2 * slack))
+            passing = rough > np.nextafter(least, np.float32(-np.inf))
         if not trusted.all():
             passing[~trusted] = True
             passing[excluded] = False
+        if np.count_nonzero(passing) > passing.size // 8:
+            passing &= self._beating(first, width)
         rows, columns = np.divmod(np.flatnonzero(passing), width)
         return rows, columns
+
+    def _beating(self, first: int, width: int) -> NDArray[np.bool_]:
+        """Tells where float64 can't rule out that a candidate beats the k-th best.
+
+        To beat it a score must be rounded to more: to lie halfway to the next float32.
+        """
+        chunk = self._over.candidates[first : first + width]
+        upper = np.nextafter(self._least, np.float32(np.inf)).astype(np.float64)
+        upper[np.isinf(upper) & np.isfinite(self._least)] = 2.0**128
+        # As in float32, but for numbers that matter to no float32.
+        share = 1.01 * (chunk.shape[1] + 8) * 2.0**-53
+        slack = share * self._norms * self._over.longest(first, first + width)
+        halfway = (self._least + upper) / 2 - slack
+        scores = self._queries @ chunk.astype(np.float64, copy=False).T
+        return ~(scores <= halfway[:, None])  # what is no number is told of later
 
     def _add(self, rows: Indices, found: Indices) -> None:
         """Scores what passed, in ascending order of rows, then of candidates."""
@@ -347,9 +372,11 @@ class _Block:
         self._least = self._scores.min(axis=1)
 
 
-def _below(values: Values) -> NDArray[np.float32]:
-    """Returns float32 numbers `[b, 1]` that lie below."""
-    return np.nextafter(values.astype(np.float32), np.float32(-np.inf))[:, None]
+def _rounded_down(values: Values) -> NDArray[np.float32]:
+    """Returns the float32 numbers `[b, 1]` at or below."""
+    near = values.astype(np.float32)
+    lower = np.nextafter(near, np.float32(-np.inf))
+    return np.where(near > values, lower, near)[:, None]
 
 
 def best(scores: Scores, k: int) -> tuple[Indices, Scores]:
@@ -394,6 +421,8 @@ def _at_most_kth(scores: Scores, k: int) -> Scores:
 def _largest_norms(name: str, rows: NDArray[Any], step: int) -> Values:
     """Returns the largest norm of each `step` rows, infinite if it overflows.
 
+    It is 0 only where all rows are.
+
     Raises:
         ValueError: They hold NaN or infinity.
     """
@@ -406,6 +435,8 @@ def _largest_norms(name: str, rows: NDArray[Any], step: int) -> Values:
             squares = np.einsum("ij,ij->i", wide, wide)
         if not np.isfinite(squares).all() and not np.isfinite(wide).all():
             raise ValueError(f"{name} must be finite, but hold NaN or infinity.")
+        zero = np.flatnonzero(squares == 0)
+        squares[zero[wide[zero].any(axis=1)]] = np.finfo(np.float64).tiny
         largest = np.maximum.reduceat(squares, np.arange(0, len(part), step))
         norms[first // step : first // step + len(largest)] = np.sqrt(largest)
     return norms
