@@ -312,16 +312,19 @@ class _Block:
         floor = self._least - slack
         # A later candidate that ties with the k-th best is behind it.
         passing = rough > _rounded_down(floor)
-        if np.count_nonzero(passing) > 2 * self._scores.size and width > self._k:
-            kth = _at_most_kth(rough, self._k)
-            least = _rounded_down(np.fmax(floor, kth - 2 * slack))
-            passing = rough > np.nextafter(least, np.float32(-np.inf))
         if not trusted.all():
             passing[~trusted] = True
             passing[excluded] = False
-        if np.count_nonzero(passing) > passing.size // 8:
-            passing &= self._beating(first, width)
-        rows, columns = np.divmod(np.flatnonzero(passing), width)
+        cells = np.flatnonzero(passing)
+        if len(cells) > 2 * self._scores.size and width > self._k:
+            kth = _at_most_kth(rough, self._k)
+            least = _rounded_down(np.fmax(floor, kth - 2 * slack))
+            reaching = rough > np.nextafter(least, np.float32(-np.inf))
+            passing &= reaching | ~trusted[:, None]
+            if np.count_nonzero(passing) > passing.size // 8:
+                passing &= self._beating(first, width)
+            cells = np.flatnonzero(passing)
+        rows, columns = np.divmod(cells, width)
         return rows, columns
 
     def _beating(self, first: int, width: int) -> NDArray[np.bool_]:
