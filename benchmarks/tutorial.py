@@ -256,11 +256,8 @@ def by_score(data: Ratings, towers: Towers, scores: np.ndarray) -> Accuracy:
       scores: float32 [users, 100], the index's, best first.
     """
     positive = np.sum(towers.queries[data.user] * towers.candidates[data.title], axis=1)
-    predictions = np.concatenate([positive[:, None], scores[data.user]], axis=1)
-    targets = np.zeros(len(positive), np.int32)
-    return {
-        str(k): float(np.mean(tf.math.in_top_k(targets, predictions, k))) for k in KS
-    }
+    found = metrics.top_k_accuracy_by_score(scores[data.user], positive, KS)
+    return {str(k): value for k, value in found.items()}
 
 
 def search_scann(

@@ -51,6 +51,18 @@ class Layout:
         return os.path.join(self.home, "run.lock")
 
 
+def of_version(path: str) -> Layout | None:
+    """Returns the home of the run that pushed a version, None where there is none.
+
+    Args:
+      path: Folder of the version.
+    """
+    serving = os.path.dirname(os.path.abspath(path))
+    layout = Layout(*os.path.split(os.path.dirname(serving)))
+    is_of_run = serving == layout.serving and os.path.isfile(layout.metadata)
+    return layout if is_of_run else None
+
+
 @contextlib.contextmanager
 def exclusive(layout: Layout) -> Iterator[None]:
     """Holds a pipeline's home while it runs.

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from serving import index_cost, scann_files
 from serving.errors import UserError
 from serving.evaluation import metrics
+from serving.exact import best
 from serving.index_config import (
     HASHABLE_FROM,
     MOST_REORDERED,
@@ -31,7 +32,6 @@ from serving.index_config import (
     TuningConfig,
     plan_index,
 )
-from serving.native import best
 
 if TYPE_CHECKING:
     import optuna

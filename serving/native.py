@@ -23,6 +23,7 @@ import tensorflow as tf
 from serving import filters, manifest, scann_files
 from serving.candidates import FINGERPRINT, Candidates
 from serving.errors import UserError
+from serving.exact import ExactSearch, best
 from serving.filters import Attributes, Survivors
 from serving.index_config import MOST_REORDERED, IndexPlan
 from serving.queries import read_query
@@ -53,8 +54,6 @@ _MORE = 4
 """Times as many hits are asked for where a filter leaves too few of them."""
 _GATHERING = 8
 """Times that reading a vector out of order takes longer than in order."""
-_EXACT_BLOCK = 1 << 28
-"""Bytes of scores that an exact search of many queries has in memory at a time."""
 
 
 def has_native_engine(path: str) -> bool:
@@ -320,7 +319,7 @@ class NativeEngine:
           Rows and scores, [batch, k], best first.
         """
         if self.searcher is None or not len(queries):
-            return exact_top_k(queries, self.embeddings, k)
+            return self._search_exactly(queries, k)
         effort = self._effort(k, leaves_to_search, reorder)
         rows, scores = self.searcher.search_batched_parallel(queries, k, *effort)
         short = ~np.isfinite(scores).all(axis=1)
@@ -329,9 +328,7 @@ class NativeEngine:
             values = np.full((len(queries), k), -np.inf, np.float32)
             whole[:, : rows.shape[1]], values[:, : rows.shape[1]] = rows, scores
             short |= rows.shape[1] < k
-            whole[short], values[short] = exact_top_k(
-                queries[short], self.embeddings, k
-            )
+            whole[short], values[short] = self._search_exactly(queries[short], k)
             return whole, values
         return rows, scores
 
@@ -346,6 +343,17 @@ class NativeEngine:
         return rescored, min(leaves, plan.leaves) if leaves > 0 else (
             plan.leaves_to_search
         )
+
+    @functools.cached_property
+    def _exact(self) -> ExactSearch:
+        """Made when a batch first asks for it: the vectors are read once."""
+        return ExactSearch(self.embeddings)
+
+    def _search_exactly(
+        self, queries: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = self._exact.search(queries, k)
+        return rows, scores
 
     def _nearest_exactly(
         self, query: np.ndarray, k: int, exclude: Iterable[int]
@@ -409,39 +417,6 @@ def _kept(
         kept = [at for at, row in enumerate(rows.tolist()) if row not in exclude]
         rows, scores = rows[kept], scores[kept]
     return rows[:k], scores[:k]
-
-
-def best(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows and values of the k highest of [n] scores, best first.
-
-    Of equal scores the lower row comes first, also where not all of them are taken.
-    """
-    if k < len(scores):
-        least = np.partition(scores, -k)[-k] if k else np.inf
-        above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
-        rows = np.concatenate([above, equal])[:k]
-    else:
-        rows = np.arange(len(scores))
-    rows = rows[np.lexsort((rows, -scores[rows]))]
-    return rows, scores[rows]
-
-
-def exact_top_k(
-    queries: np.ndarray, embeddings: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows and scores of exact search, both [batch, k], best first."""
-    step = max(1, _EXACT_BLOCK // (4 * len(embeddings)))
-    found = [
-        best(scores, k)
-        for at in range(0, len(queries), step)
-        for scores in queries[at : at + step] @ embeddings.T
-    ]
-    rows, scores = zip(*found, strict=True) if found else ((), ())
-    shape = len(queries), k
-    return (
-        np.array(rows, np.int64).reshape(shape),
-        np.array(scores, np.float32).reshape(shape),
-    )
 
 
 def write(

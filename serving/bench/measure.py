@@ -17,8 +17,16 @@ serving.process.set_up()
 
 import numpy as np  # noqa: E402
 
+from serving.bench import accuracy  # noqa: E402
+from serving.bench import pairs as pairs_of  # noqa: E402
 from serving.bench import workload as workloads  # noqa: E402
-from serving.bench.systems import System, disk_bytes, make_system  # noqa: E402
+from serving.bench.systems import (  # noqa: E402
+    SYSTEMS,
+    WITH_ACCURACY,
+    System,
+    disk_bytes,
+    make_system,
+)
 from serving.build import build_servable  # noqa: E402
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import metrics  # noqa: E402
@@ -38,16 +46,29 @@ def make(request: dict[str, Any]) -> dict[str, Any]:
     """Writes the vectors, and what exact search finds of them.
 
     Args:
-      request: `workload` (a folder), `vectors` (arguments of what writes it).
+      request: `workload` (a folder), `vectors` (arguments of what writes it), `pairs`
+        (`count`, 0 for none, and `file`, of ids, or None to draw them).
 
     Returns:
-      `candidates`, `dimensions` and `queries`.
+      `candidates`, `dimensions` and `queries`, and of `pairs` what is known of them,
+      None without.
     """
     vectors = request["vectors"]
     write = workloads.synthetic if "count" in vectors else workloads.from_model
     write(**vectors, folder=request["workload"])
     made = workloads.read(request["workload"])
+    asked, seed = request["pairs"], vectors["seed"]
+    pairs = None
+    if asked["count"]:
+        pairs = (
+            pairs_of.held_out(asked["file"], vectors["path"], asked["count"], seed)
+            if asked["file"]
+            else pairs_of.drawn(made, asked["count"], seed)
+        )
+        pairs_of.write(pairs, request["workload"])
     return {
+        "pairs": pairs
+        and {**pairs.about, "pairs": len(pairs), "queries": len(pairs.queries)},
         "candidates": made.vectors.shape[0],
         "dimensions": made.vectors.shape[1],
         "queries": len(made.queries),
@@ -84,13 +105,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
       request: `system` (its name), `workload` and `version` (folders), `threads`,
-        `target_recall`.
+        `target_recall`, `streaming_seconds` (for which a slow system is asked).
 
     Returns:
       `load_seconds`, `memory_bytes` (resident, when all is loaded and was asked),
       `recall` at each k, `ms` (percentiles of single queries), `qps` by batch size;
       where a query may say how hard to search, also `effort`, the cheapest that
-      reaches the target on the first half of the queries, and `frontier`.
+      reaches the target on the first half of the queries, and `frontier`. Where there
+      are pairs, of some systems also `accuracy`, with the effort as built; of a system
+      that is not in SYSTEMS nothing else.
     """
     workload = workloads.read(request["workload"])
     started = time.perf_counter()
@@ -98,14 +121,27 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     loaded = time.perf_counter() - started
     # Only now: an index may be built by all cores.
     _use_cores(request["threads"])
-    half = len(workload.queries) // 2
     result: dict[str, Any] = {"load_seconds": loaded}
+    if request["system"] in SYSTEMS:
+        result |= _measure_search(system, request["target_recall"])
+    pairs = pairs_of.read(request["workload"])
+    if pairs and request["system"] in WITH_ACCURACY:
+        result["accuracy"] = accuracy.measure(
+            system, pairs, request["streaming_seconds"]
+        )
+    return result
+
+
+def _measure_search(system: System, target: float) -> dict[str, Any]:
+    """Measures recall and speed, after an effort is chosen where one may be."""
+    half = len(system.workload.queries) // 2
+    result: dict[str, Any] = {}
     if system.has_effort and system.workload.vectors.shape[0] >= 20_000:
-        result |= choose_effort(system, half, request["target_recall"])
+        result |= choose_effort(system, half, target)
     result["recall"] = {
         str(k): recall(system, slice(half, None), k)
         for k in RECALL_KS
-        if k <= len(workload.vectors)
+        if k <= len(system.workload.vectors)
     }
     result["ms"] = single_queries(system)
     result["qps"] = {str(size): throughput(system, size) for size in BATCHES}
@@ -125,7 +161,9 @@ def recall(system: System, queries: slice, k: int) -> float:
     whole = system.workload
     asked = whole.queries[: queries.stop]
     step = most_at_once(system)
-    parts = [system.many(asked[at : at + step], k) for at in range(0, len(asked), step)]
+    parts = [
+        system.many(asked[at : at + step], k)[0] for at in range(0, len(asked), step)
+    ]
     found = np.concatenate(parts)[queries.start or 0 :]
     truth = whole.truth[queries, :k]
     return float(metrics.recall_against_exact(found, truth, k).mean())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import serving.process
-from serving.bench.systems import SYSTEMS
+from serving.bench.systems import STREAMING, SYSTEMS
 from serving.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,10 @@ class Bench:
     systems: Sequence[str]
     threads: int
     target_recall: float
+    pairs: dict[str, Any]
+    """`count` of pairs to measure accuracy on, and the `file` of their ids or None."""
+    streaming_seconds: float
+    """For which TFRS's exact layer is asked a sample of them; 0: all."""
 
 
 def run(bench: Bench) -> dict[str, Any]:
@@ -34,7 +38,9 @@ def run(bench: Bench) -> dict[str, Any]:
 
     Returns:
       `vectors`, `candidates`, `dimensions`, `queries`, `threads`, `target_recall`,
-      `build`, and `systems`, the results of `serving.bench.measure` by name.
+      `build`, and `systems`, the results of `serving.bench.measure` by name; under
+      `accuracy` what the pairs are and, by system, the results of
+      `serving.bench.accuracy`, None without pairs.
 
     Raises:
       UserError: A system could not be measured.
@@ -48,12 +54,17 @@ def run(bench: Bench) -> dict[str, Any]:
             "index": bench.index,
             "threads": bench.threads,
             "target_recall": bench.target_recall,
+            "pairs": bench.pairs,
+            "streaming_seconds": bench.streaming_seconds,
         }
         made = _measure("making vectors", {**request, "step": "make"})
         _log.info("building the servable")
         built = _measure("building the servable", {**request, "step": "build"})
         results = {}
+        pairs = made.pop("pairs")
         for name in bench.systems:
+            if name not in SYSTEMS and not pairs:
+                continue
             _log.info("measuring %s", name)
             results[name] = _measure(
                 f"measuring {name}", {**request, "step": "measure", "system": name}
@@ -64,7 +75,16 @@ def run(bench: Bench) -> dict[str, Any]:
             "threads": bench.threads,
             "target_recall": bench.target_recall,
             "build": built,
-            "systems": results,
+            "systems": {name: results[name] for name in results if name in SYSTEMS},
+            "accuracy": pairs
+            and {
+                **pairs,
+                "systems": {
+                    name: one.pop("accuracy")
+                    for name, one in results.items()
+                    if "accuracy" in one
+                },
+            },
         }
 
 
@@ -78,9 +98,10 @@ def check_names(names: Sequence[str]) -> list[str]:
     Raises:
       UserError: One is unknown.
     """
+    every = [STREAMING, *SYSTEMS]
     for name in names:
-        if name not in SYSTEMS:
+        if name not in every:
             raise UserError(
-                f"unknown system '{name}'; there are {', '.join(map(repr, SYSTEMS))}"
+                f"unknown system '{name}'; there are {', '.join(map(repr, every))}"
             )
-    return list(names or SYSTEMS)
+    return list(names or every)

@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from serving.bench.workload import QUERY_ID_FEATURE, Workload, row_of_title
+from serving.exact import ExactSearch, best
 from serving.model import Recommender, load_scann_ops
-from serving.native import NativeEngine, best, exact_top_k
+from serving.native import NativeEngine
 from serving.servable import EMBEDDING, EXCLUDE, LEAVES_TO_SEARCH, REORDER, K
 
 SINGLE_K = 10
@@ -30,6 +31,8 @@ class System(abc.ABC):
     """Whether it scores every candidate for all queries of a batch at once."""
     has_effort = False
     """Whether `leaves_to_search` and `reorder` may be chosen for each query."""
+    is_slow = False
+    """Whether thousands of queries take it minutes."""
 
     def __init__(self, workload: Workload, version: str):
         """Builds or loads what it needs.
@@ -46,8 +49,11 @@ class System(abc.ABC):
         """Answers one query of the workload as a user would ask it."""
 
     @abc.abstractmethod
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
-        """Returns the rows found for embedded queries, [batch, k], -1 for none."""
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns rows found for embedded queries, and scores, both [batch, k].
+
+        Where there is none, the row is -1 and the score is not finite.
+        """
 
 
 class TfrsLayer(System):
@@ -73,12 +79,48 @@ class TfrsLayer(System):
         )
         return rows.numpy()
 
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`; TFRS pads short answers with score NaN and row 0."""
         scores, rows = (one.numpy() for one in self.layer(tf.constant(queries), k))
-        found = np.full((len(queries), k), -1, np.int64)
-        found[:, : rows.shape[1]] = np.where(np.isnan(scores), -1, rows)
-        return found
+        return _padded(rows, scores, k)
+
+
+def _padded(
+    rows: np.ndarray, scores: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a layer of TFRS found, [batch, k], with -1 where it padded."""
+    missing = [(0, 0), (0, k - rows.shape[1])]
+    rows = np.where(np.isnan(scores), -1, rows)
+    return (
+        np.pad(rows.astype(np.int64), missing, constant_values=-1),
+        np.pad(scores, missing, constant_values=np.nan),
+    )
+
+
+class TfrsStreaming(TfrsLayer):
+    """TFRS's layer for exact evaluation: it reads the candidates in batches.
+
+    It is what FactorizedTopK makes of a dataset; the batches are the tutorial's.
+    """
+
+    is_slow = True
+
+    def __init__(self, workload: Workload, version: str):
+        """Gives the layer a dataset of candidates and their rows."""
+        from tensorflow_recommenders.layers import factorized_top_k
+
+        System.__init__(self, workload, version)
+        vectors, batch = tf.constant(workload.vectors), 4096
+        rows = tf.data.Dataset.range(0, len(workload.vectors), batch)
+        self.layer = factorized_top_k.Streaming(k=SINGLE_K)
+        self.layer.index_from_dataset(
+            rows.map(
+                lambda at: (
+                    tf.range(at, tf.minimum(at + batch, len(workload.vectors))),
+                    vectors[at : at + batch],
+                )
+            )
+        )
 
 
 def _tfrs_brute_force(workload: Workload, version: str) -> System:
@@ -138,26 +180,37 @@ class TfrsId(System):
         scores, titles = self.layer(tf.constant([str(row)]), SINGLE_K)
         return scores.numpy(), titles.numpy()
 
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`; the queries must be of the workload."""
         ids = self.workload.ids_of(queries)
         scores, titles = (one.numpy() for one in self.layer(tf.constant(ids), k))
-        found = np.full((len(queries), k), -1, np.int64)
         numbers = [[row_of_title(title) for title in of_query] for of_query in titles]
-        found[:, : titles.shape[1]] = np.where(np.isnan(scores), -1, numbers)
-        return found
+        return _padded(np.array(numbers), scores, k)
 
 
 class ExactNumpy(System):
     """Exact search by NumPy."""
 
+    def __init__(self, workload: Workload, version: str):
+        """Reads the vectors once."""
+        super().__init__(workload, version)
+        self.exact = ExactSearch(workload.vectors)
+
     def one(self, row: int) -> Any:
         """Answers one query."""
         return best(self.workload.vectors @ self.workload.queries[row], SINGLE_K)
 
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`."""
-        return exact_top_k(queries, self.workload.vectors, k)[0]
+        # The same for all systems: what is asked twice is searched twice.
+        scores, rows = self.exact.search(queries, k, distinct=False)
+        return rows, scores
+
+
+def _rows_and_scores(answer: dict[str, tf.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a servable's answer; ids are numbers of rows, "" is padding."""
+    ids = answer["candidate_id"].numpy()
+    return np.where(ids == b"", b"-1", ids).astype(np.int64), answer["score"].numpy()
 
 
 class SavedModel(System):
@@ -170,10 +223,9 @@ class SavedModel(System):
         self.nearest = self.model.signature("nearest")
         self.no_exclusion = tf.constant([], tf.string, shape=(1, 0))
 
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`; ids are numbers of rows."""
-        answer = self._ask(tf.constant(queries), k)
-        return answer["candidate_id"].numpy().astype(np.int64)
+        return _rows_and_scores(self._ask(tf.constant(queries), k))
 
     def _ask(self, queries: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
         leaves, reorder = self.effort
@@ -227,11 +279,12 @@ class SavedModelExact(SavedModel):
         answer = self.model.search(query, SINGLE_K, exact=True)
         return {name: value.numpy() for name, value in answer.items()}
 
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`; the queries must be of the workload."""
         ids = self.workload.ids_of(queries)
-        answer = self.model.search({QUERY_ID_FEATURE: ids}, k, exact=True)
-        return answer["candidate_id"].numpy().astype(np.int64)
+        return _rows_and_scores(
+            self.model.search({QUERY_ID_FEATURE: ids}, k, exact=True)
+        )
 
 
 class Native(System):
@@ -250,9 +303,9 @@ class Native(System):
             self.workload.queries[row], SINGLE_K, frozenset(), *self.effort
         )
 
-    def many(self, queries: np.ndarray, k: int) -> np.ndarray:
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`."""
-        return self.engine.nearest_batch(queries, k, *self.effort)[0]
+        return self.engine.nearest_batch(queries, k, *self.effort)
 
 
 class NativeId(Native):
@@ -283,11 +336,28 @@ BASE = "TFRS BruteForce"
 """What others are compared with."""
 
 
+STREAMING = "TFRS Streaming"
+"""Asked for its accuracy only: a single query takes it as long as hundreds."""
+WITH_ACCURACY: dict[str, Callable[[Workload, str], System]] = {
+    STREAMING: TfrsStreaming,
+    **{
+        name: SYSTEMS[name]
+        for name in (
+            "TFRS ScaNN 1000/100/1000",
+            "exact, NumPy",
+            "SavedModel, embedding to ids",
+            "native, embedding to rows",
+        )
+    },
+}
+"""Those whose accuracy is measured on pairs."""
+
+
 def make_system(name: str, workload: Workload, version: str) -> System:
     """Builds or loads a system by its name."""
     if name.startswith("TFRS ScaNN"):
         load_scann_ops()
-    return SYSTEMS[name](workload, version)
+    return {**SYSTEMS, **WITH_ACCURACY}[name](workload, version)
 
 
 def disk_bytes(folder: str) -> int:

@@ -74,7 +74,7 @@ def from_model(path: str, copies: int, queries: int, seed: int, folder: str) -> 
       folder: Where to write.
     """
     engine = NativeEngine(path)
-    if engine.query_embeddings is None:
+    if engine.query_id is None:
         raise UserError(
             f"the model in {path} knows no query ids to ask with; take another one, or "
             "--synthetic"

@@ -8,20 +8,20 @@ below zero is padding or a candidate outside the catalogue, and never matches an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from serving.checks import Indices as Indices
+from serving.checks import indices, positive
+from serving.exact import PADDING as PADDING
+from serving.exact import exact_top_k as exact_top_k
+from serving.exact import top_k_from_scores as top_k_from_scores
 
-Indices = NDArray[np.int64]
-Scores = NDArray[np.float32]
 Values = NDArray[np.float64]
 
-PADDING = -1
 _COMPARISONS_PER_BLOCK = 1 << 22
 
 
@@ -41,7 +41,7 @@ def ranks(retrieved: ArrayLike, query: ArrayLike, candidate: ArrayLike) -> Indic
     Raises:
         ValueError: On a wrong shape or type, or a query outside `0..q-1`.
     """
-    lists = _indices("retrieved", retrieved, 2)
+    lists = indices("retrieved", retrieved, 2)
     rows, wanted = _interactions(query, candidate, len(lists))
     found = np.full(len(rows), PADDING, np.int64)
     width = lists.shape[1]
@@ -73,14 +73,46 @@ def top_k_accuracy(ranks: ArrayLike, ks: Iterable[int]) -> dict[int, float]:
     Raises:
         ValueError: If a k is below 1 or `ranks` is not a vector of integers.
     """
-    position = _indices("ranks", ranks, 1)
+    position = indices("ranks", ranks, 1)
     hit = position[position >= 0]
     accuracy = {}
     for k in ks:
-        _positive("k", k)
+        positive("k", k)
         hits = np.count_nonzero(hit < k)
         accuracy[int(k)] = hits / len(position) if len(position) else float("nan")
     return accuracy
+
+
+def top_k_accuracy_by_score(
+    scores: ArrayLike, own: ArrayLike, ks: Iterable[int]
+) -> dict[int, float]:
+    """Computes what tfrs.metrics.FactorizedTopK does without ids.
+
+    `accuracy@k = |{i : fewer than k of the scores retrieved for i lie above the true
+    candidate's own}| / m`. Of an approximate index it is no lower than that of exact
+    search: what the index has missed is in nobody's way. A list with a score that is
+    not finite, as TFRS's ScaNN layer pads, is a miss, as for TensorFlow's in_top_k.
+
+    Args:
+        scores: `[m, K]` scores retrieved for each interaction.
+        own: `[m]` score of each interaction's candidate.
+        ks: Cut-offs, each at least 1.
+
+    Returns:
+        The accuracy at each k, in the order given; NaN when there are no interactions.
+
+    Raises:
+        ValueError: If a k is below 1, or the shapes do not fit.
+    """
+    retrieved, true = np.asarray(scores), np.asarray(own)
+    if retrieved.ndim != 2 or true.shape != retrieved.shape[:1]:
+        raise ValueError(
+            "scores must be [interactions, K] and own [interactions], but are "
+            f"{retrieved.shape} and {true.shape}."
+        )
+    above = np.count_nonzero(retrieved > true[:, None], axis=1)
+    finite = np.isfinite(retrieved).all(axis=1) & np.isfinite(true)
+    return top_k_accuracy(np.where(finite, above, PADDING), ks)
 
 
 def evaluated_queries(query: ArrayLike) -> Indices:
@@ -92,7 +124,7 @@ def evaluated_queries(query: ArrayLike) -> Indices:
     Returns:
         `[r]` distinct queries, ascending: those with a relevant candidate.
     """
-    return np.unique(_indices("query", query, 1))
+    return np.unique(indices("query", query, 1))
 
 
 def per_query_metrics(
@@ -131,8 +163,8 @@ def per_query_metrics(
     Raises:
         ValueError: On a wrong shape or type, a k below 1 or a query outside `0..q-1`.
     """
-    _positive("k", k)
-    lists = _indices("retrieved", retrieved, 2)
+    positive("k", k)
+    lists = indices("retrieved", retrieved, 2)
     rows, wanted = _distinct_pairs(*_interactions(query, candidate, len(lists)))
     position = ranks(lists[:, :k], rows, wanted)
     queries, owner, relevant = np.unique(rows, return_inverse=True, return_counts=True)
@@ -204,9 +236,9 @@ def list_metrics(
         ValueError: On a wrong shape or type, a k below 1, a query outside `0..q-1` or
             a candidate outside the catalogue.
     """
-    _positive("k", k)
-    lists = _indices("retrieved", retrieved, 2)[:, :k]
-    seen = _indices("seen_by", seen_by, 1)
+    positive("k", k)
+    lists = indices("retrieved", retrieved, 2)[:, :k]
+    seen = indices("seen_by", seen_by, 1)
     rows, chosen = _interactions(query, candidate, len(lists))
     for name, values in (("retrieved", lists), ("candidate", chosen)):
         if values.max(initial=PADDING) >= len(seen):
@@ -266,9 +298,9 @@ def recall_against_exact(approximate: ArrayLike, exact: ArrayLike, k: int) -> Va
     Raises:
         ValueError: On a wrong shape or type, or a k below 1.
     """
-    _positive("k", k)
-    found = _indices("approximate", approximate, 2)[:, :k]
-    truth = _indices("exact", exact, 2)[:, :k]
+    positive("k", k)
+    found = indices("approximate", approximate, 2)[:, :k]
+    truth = indices("exact", exact, 2)[:, :k]
     if len(found) != len(truth):
         raise ValueError(
             "approximate and exact must answer the same queries, but have "
@@ -281,191 +313,6 @@ def recall_against_exact(approximate: ArrayLike, exact: ArrayLike, k: int) -> Va
     size = np.bincount(owner, minlength=len(truth))
     hits = np.bincount(owner[hit], minlength=len(truth))
     return np.where(size == 0, 1.0, hits / np.maximum(size, 1))
-
-
-def top_k_from_scores(scores: ArrayLike, k: int) -> tuple[Scores, Indices]:
-    """Takes the k best columns of each row, ties by the lower column.
-
-    Args:
-        scores: `[b, n]` scores; -inf marks a column that must not be retrieved.
-        k: Columns to take, at least 1.
-
-    Returns:
-        `[b, k]` float32 scores, best first, and their `[b, k]` columns; padded with
-        -inf and -1 where a row has fewer than k columns to retrieve.
-
-    Raises:
-        ValueError: If k is below 1, or `scores` is not a matrix or holds NaN.
-    """
-    _positive("k", k)
-    matrix = np.asarray(scores)
-    if matrix.ndim != 2:
-        raise ValueError(f"scores must be [rows, columns], but is {matrix.shape}.")
-    rows, columns = matrix.shape
-    width = min(k, columns)
-    best = np.full((rows, k), -np.inf, np.float32)
-    where = np.full((rows, k), PADDING, np.int64)
-    if rows == 0 or width == 0:
-        return best, where
-    if np.isnan(matrix.max()):
-        raise ValueError("scores must not hold NaN, which has no place in an order.")
-    top = _top_columns(matrix, width)
-    found = np.take_along_axis(matrix, top, axis=1)
-    # Columns come in ascending order, so a stable sort leaves ties by lower column.
-    order = np.argsort(-found, axis=1, kind="stable")
-    found = np.take_along_axis(found, order, axis=1)
-    best[:, :width] = found
-    where[:, :width] = np.where(
-        found > -np.inf, np.take_along_axis(top, order, axis=1), PADDING
-    )
-    return best, where
-
-
-def exact_top_k(
-    queries: ArrayLike,
-    candidates: ArrayLike,
-    k: int,
-    exclude: csr_matrix | Sequence[ArrayLike] | None = None,
-    *,
-    block_queries: int = 128,
-    block_candidates: int = 65_536,
-) -> tuple[Scores, Indices]:
-    """Searches the candidates exactly by dot product, in bounded memory.
-
-    Scores are accumulated in float64 and rounded to float32 before they are compared,
-    so equal embeddings tie and neither the block sizes nor the BLAS kernel decide
-    the order. Beyond its inputs and result the search holds about
-    `block_queries * block_candidates * 16` bytes (134 MB by default).
-
-    Args:
-        queries: `[q, d]` query embeddings, finite.
-        candidates: `[n, d]` candidate embeddings, finite.
-        k: Candidates to retrieve, at least 1.
-        exclude: Candidates never to retrieve: a sparse `[q, n]` matrix whose nonzero
-            entries are excluded, or q index arrays, in which -1 is padding.
-        block_queries: Queries scored at once.
-        block_candidates: Candidates scored at once.
-
-    Returns:
-        `[q, k]` float32 scores, best first, ties by the lower index, and their
-        `[q, k]` candidate indices; padded with -inf and -1 where fewer than k
-        candidates remain.
-
-    Raises:
-        ValueError: On shapes that do not fit, embeddings that are not finite, an
-            excluded index of n or more, or a k or block below 1.
-    """
-    for name, value in (
-        ("k", k),
-        ("block_queries", block_queries),
-        ("block_candidates", block_candidates),
-    ):
-        _positive(name, value)
-    asked = _embeddings("queries", queries)
-    catalogue = _embeddings("candidates", candidates)
-    if asked.shape[1] != catalogue.shape[1]:
-        raise ValueError(
-            "queries and candidates must have the same dimension, but are "
-            f"{asked.shape} and {catalogue.shape}."
-        )
-    shape = (len(asked), len(catalogue))
-    excluded = _exclusions(exclude, shape)
-    scores = np.full((len(asked), k), -np.inf, np.float32)
-    indices = np.full((len(asked), k), PADDING, np.int64)
-    for start in range(0, len(asked), block_queries):
-        block = slice(start, start + block_queries)
-        masked = _excluded_cells(excluded, block, shape[1])
-        best, where = _search(asked[block], catalogue, k, masked, block_candidates)
-        scores[block, : best.shape[1]] = best
-        indices[block, : best.shape[1]] = where
-    return scores, indices
-
-
-def _search(
-    queries: NDArray[Any],
-    candidates: NDArray[Any],
-    k: int,
-    masked: tuple[Indices, Indices],
-    block_candidates: int,
-) -> tuple[Scores, Indices]:
-    """Searches one block of queries; masked cells are (row, candidate) pairs."""
-    asked = queries.astype(np.float64)
-    rows, columns = masked
-    best = np.empty((len(asked), 0), np.float32)
-    where = np.empty((len(asked), 0), np.int64)
-    for first in range(0, len(candidates), block_candidates):
-        chunk = candidates[first : first + block_candidates].astype(np.float64)
-        scores = (asked @ chunk.T).astype(np.float32)
-        # Padding lies below every chunk.
-        inside = (columns >= first) & (columns < first + len(chunk))
-        scores[rows[inside], columns[inside] - first] = -np.inf
-        found, local = top_k_from_scores(scores, min(k, len(chunk)))
-        best = np.concatenate([best, found], axis=1)
-        where = np.concatenate(
-            [where, np.where(local >= 0, local + first, PADDING)], axis=1
-        )
-        # Earlier chunks stand to the left with lower indices: stable keeps ties so.
-        order = np.argsort(-best, axis=1, kind="stable")[:, :k]
-        best = np.take_along_axis(best, order, axis=1)
-        where = np.take_along_axis(where, order, axis=1)
-    return best, where
-
-
-def _top_columns(scores: NDArray[Any], width: int) -> Indices:
-    """Finds each row's `width` best columns in ascending column order."""
-    rows, columns = scores.shape
-    if width == columns:
-        return np.broadcast_to(np.arange(columns), scores.shape)
-    cut = columns - width
-    threshold = np.partition(scores, cut, axis=1)[:, cut, None]
-    keep = scores >= threshold
-    tied = np.flatnonzero(np.count_nonzero(keep, axis=1) > width)
-    if tied.size:
-        above = scores[tied] > threshold[tied]
-        at = scores[tied] == threshold[tied]
-        room = width - np.count_nonzero(above, axis=1)
-        keep[tied] = above | (at & (np.cumsum(at, axis=1) <= room[:, None]))
-    return np.nonzero(keep)[1].reshape(rows, width)
-
-
-def _exclusions(exclude: Any, shape: tuple[int, int]) -> Any:
-    """Checks exclusions against `[q, n]` and returns them sliceable by query."""
-    if exclude is None:
-        return None
-    if hasattr(exclude, "tocsr"):
-        if tuple(exclude.shape) != shape:
-            raise ValueError(
-                f"exclude must be a [queries, candidates] matrix of shape {shape}, "
-                f"but is {tuple(exclude.shape)}."
-            )
-        return exclude.tocsr()
-    if len(exclude) != shape[0]:
-        raise ValueError(
-            f"exclude must hold one index array for each of the {shape[0]} queries, "
-            f"but holds {len(exclude)}."
-        )
-    return exclude
-
-
-def _excluded_cells(
-    exclude: Any, block: slice, candidates: int
-) -> tuple[Indices, Indices]:
-    """Lists a block's excluded (row within the block, candidate) cells, padding too."""
-    none = np.empty(0, np.int64)
-    if exclude is None:
-        return none, none
-    if hasattr(exclude, "tocsr"):
-        rows, columns = exclude[block].nonzero()
-        return rows.astype(np.int64), columns.astype(np.int64)
-    lists = [_indices("exclude", row, 1) for row in exclude[block]]
-    rows = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
-    columns = np.concatenate([none, *lists])
-    if columns.max(initial=PADDING) >= candidates:
-        raise ValueError(
-            f"exclude names candidate {columns.max()}, but the catalogue's last is "
-            f"{candidates - 1}."
-        )
-    return rows, columns
 
 
 def _row_keys(lists: Indices, stride: int) -> Indices:
@@ -490,8 +337,8 @@ def _interactions(
     query: ArrayLike, candidate: ArrayLike, queries: int
 ) -> tuple[Indices, Indices]:
     """Checks parallel interaction arrays against the number of queries."""
-    rows = _indices("query", query, 1)
-    wanted = _indices("candidate", candidate, 1)
+    rows = indices("query", query, 1)
+    wanted = indices("candidate", candidate, 1)
     if len(rows) != len(wanted):
         raise ValueError(
             "query and candidate must be parallel arrays, but have "
@@ -504,34 +351,3 @@ def _interactions(
             f"{queries - 1}."
         )
     return rows, wanted
-
-
-def _indices(name: str, values: ArrayLike, dimensions: int) -> Indices:
-    """Reads an int64 array of known rank, or says which argument is wrong."""
-    array = np.asarray(values)
-    if array.ndim != dimensions:
-        raise ValueError(
-            f"{name} must have {dimensions} dimension(s), but its shape is "
-            f"{array.shape}."
-        )
-    # An empty list has no type of its own: NumPy calls it float64.
-    if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integer indices, but holds {array.dtype}.")
-    return array.astype(np.int64, copy=False)
-
-
-def _embeddings(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Reads a finite embedding matrix, or says which argument is wrong."""
-    array = np.asarray(values)
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be [rows, dimension], but is {array.shape}.")
-    # The extremes pass on NaN and infinity without a mask as large as the matrix.
-    if array.size and not np.isfinite([array.min(), array.max()]).all():
-        raise ValueError(f"{name} must be finite, but hold NaN or infinity.")
-    return array
-
-
-def _positive(name: str, value: int) -> None:
-    """Refuses a count below 1."""
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, but is {value}.")

@@ -17,6 +17,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from pipeline import held_out
+from pipeline.layout import of_version
 from serving.model import Recommender
 from serving.process import child_environment
 from trainer.features import vocabulary_name
@@ -285,6 +287,17 @@ def test_a_clean_process_gives_the_very_same_answers(home, first_run):
 
 
 # Running again.
+
+
+def test_what_a_version_was_evaluated_on_is_found(home, first_run, tmp_path):
+    version = str(home.serving / first_run.summary["pushed_version"])
+    found = held_out.find(of_version(version), first_run.summary["pushed_version"])
+    held_out.write_pairs(found, str(tmp_path / "pairs.parquet"))
+    pairs = pq.read_table(tmp_path / "pairs.parquet")
+    interactions = first_run.outputs["ExampleCleaner"]["cleaned_interactions"]
+    for column, feature in (("query_id", "user_id"), ("candidate_id", "movie_id")):
+        expected = read_ids(interactions, "eval", feature)
+        assert pairs[column].to_pylist() == expected
 
 
 def test_a_second_run_is_all_from_the_cache(first_run, second_run):

@@ -155,6 +155,22 @@ def test_top_k_accuracy_refuses_k_below_1():
         metrics.top_k_accuracy([0], [10, 0])
 
 
+def test_accuracy_by_score_by_hand():
+    scores = [[9, 5, 1], [9, 5, 1], [9, 5, 1], [9, math.nan, math.nan]]
+    own = [9, 7, 0, 10]
+    assert metrics.top_k_accuracy_by_score(scores, own, [1, 2, 3, 4]) == {
+        1: 0.25,  # a tie is no better
+        2: 0.5,
+        3: 0.5,
+        4: 0.75,  # a list of three can be no more in the way
+    }
+
+
+def test_accuracy_by_score_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"are \(1, 2\) and \(2,\)"):
+        metrics.top_k_accuracy_by_score([[1, 2]], [1, 2], [1])
+
+
 # per-query metrics
 
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from serving import native, scann_files
 from serving.errors import UserError
 from serving.evaluation.filtered import filtered_recall
+from serving.exact import exact_top_k
 from serving.filters import Survivors
 from serving.index import ExactIndex, make_index
 from serving.index_config import IndexConfig, plan_index
 from serving.model import Recommender
-from serving.native import NativeEngine, best, exact_top_k
+from serving.native import NativeEngine
 from serving.texts import Texts
 from tests.unit.conftest import CANDIDATES, World, attributes_of, clustered
 
@@ -131,7 +132,7 @@ def test_an_effort_below_one_is_that_of_the_build(engines, world: World):
 def test_more_leaves_find_more_and_bounds_hold(build, load, engines, world: World):
     engine, model = engines["scann"], load("scann")
     queries = engine.embed({"user_id": world.users})
-    truth = exact_top_k(queries, engine.embeddings, 10)[0]
+    truth = exact_top_k(queries, engine.embeddings, 10)[1]
 
     def recall(leaves: int, reorder: int) -> float:
         found = engine.nearest_batch(queries, 10, leaves, reorder)[0]
@@ -188,7 +189,7 @@ def test_every_knob_is_searched_by_both_engines(knobs, tmp_path):
     scann_files.build(vectors, plan, str(tmp_path / "scann"))
     moved = str(shutil.move(tmp_path / "scann", tmp_path / "moved"))
     index = make_index(ExactIndex(vectors), plan, moved)
-    truth = exact_top_k(queries, vectors, 10)[0]
+    truth = exact_top_k(queries, vectors, 10)[1]
     natively, _ = scann_files.load_native(moved).search_batched(queries, 10, 300)
     by_ops = index.search(tf.constant(queries), tf.constant(10))[1].numpy()
     for found in (natively, by_ops):
@@ -217,25 +218,6 @@ def test_texts_are_read_from_where_they_lie(texts, data):
     assert len(column) == len(texts)
     rows = data.draw(st.lists(st.integers(0, max(len(texts) - 1, 0)), max_size=8))
     assert column.take(rows if texts else []) == [texts[r] for r in rows if texts]
-
-
-@given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.integers(0, 30))
-@settings(deadline=None)
-def test_the_best_are_those_of_a_sort(values, k):
-    scores = np.array(values, np.float32)
-    rows, found = best(scores, min(k, len(values)))
-    # A stable sort leaves equals in the order of their rows.
-    assert rows.tolist() == np.argsort(-scores, kind="stable")[:k].tolist()
-    assert found.tolist() == scores[rows].tolist()
-
-
-def test_exact_search_in_blocks_is_exact_search(monkeypatch):
-    vectors, queries = clustered(200, 8, 20, seed=1), clustered(50, 8, 20, seed=2)
-    whole = exact_top_k(queries, vectors, 7)
-    monkeypatch.setattr(native, "_EXACT_BLOCK", 4 * 200 * 3)
-    blocks = exact_top_k(queries, vectors, 7)
-    assert (whole[0] == blocks[0]).all()
-    assert (np.argsort(-(queries @ vectors.T), axis=1)[:, :7] == whole[0]).all()
 
 
 # Bad input
