@@ -392,15 +392,14 @@ def best(scores: Scores, k: int) -> tuple[Indices, Scores]:
         k: At most n.
 
     Returns:
-        Positions and scores `[k]`, best first, ties by the lower position; which of
-        those that tie with the last are in is not said.
+        Positions and scores `[k]`, best first, ties by the lower position.
     """
-    if k >= len(scores):
-        rows = np.arange(len(scores))
-    elif k and len(scores) >= _MANY:
+    if k >= len(scores) or not k:
+        rows = np.arange(len(scores) if k else 0)
+    elif len(scores) >= _MANY:
         (rows,) = (scores >= _at_most_kth(scores, k)).nonzero()
     else:
-        rows = np.argpartition(-scores, k)[:k]
+        (rows,) = (scores >= np.partition(scores, -k)[-k]).nonzero()
     rows = rows[np.lexsort((rows, -scores[rows]))][:k]
     return rows, scores[rows]
 

@@ -14,6 +14,7 @@ from pipeline import summary
 from pipeline.cli.main import VERBS, main
 from pipeline.layout import Layout, exclusive
 from serving.errors import UserError
+from tests.unit.conftest import attributes_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "movielens-100k.yaml")
@@ -317,19 +318,40 @@ def test_recommend_asks_the_newest_whole_version(pushed, capsys, monkeypatch):
 
     loaded = []
 
-    class Noting(shards.Recommender):
+    class Noting(shards.NativeEngine):
         """The real one, noted."""
 
         def __init__(self, path):
             loaded.append(os.path.basename(path))
             super().__init__(path)
 
-    monkeypatch.setattr(shards, "Recommender", Noting)
+    monkeypatch.setattr(shards, "NativeEngine", Noting)
     assert recommend("--root", pushed, "--query", "user_id=7") == 0
     query = ["--pipeline", "demo", "--query", "user_id=7"]
     assert recommend("--root", pushed, *query) == 0
     assert loaded == ["10", "10"]
     capsys.readouterr()
+
+
+def test_recommend_keeps_to_a_filter(pushed, world, capsys):
+    query = ["--root", pushed, "--query", "user_id=7", "--format", "json"]
+    assert recommend(*query, "--filter", "kind = film and year >= 1950") == 0
+    found = json.loads(capsys.readouterr().out)["recommendations"]
+    left = [
+        one
+        for one in world.ranking("7")
+        if attributes_of(one)["kind"] == "film" and attributes_of(one)["year"] >= 1950
+    ]
+    assert [one["candidate_id"] for one in found] == left[:10]
+    assert recommend(*query, "--filter", "kind is film") == 1
+    assert "filter: 'kind is film' has 'is' where '='" in capsys.readouterr().err
+
+
+def test_without_a_native_engine_there_are_no_filters(build, capsys):
+    model = ["--model", build("tfrs-scann").path, "--query", "user_id=7"]
+    assert recommend(*model) == 0
+    assert recommend(*model, "--filter", "kind = film") == 1
+    assert "--filter needs a native engine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

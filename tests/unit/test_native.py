@@ -108,7 +108,7 @@ def test_a_batch_from_leaves_that_hold_too_few_is_completed(engines, world: Worl
     rows, scores = engine.nearest_batch(queries, 100, leaves_to_search=1)
     assert np.isfinite(scores).all()
     assert all(len(set(row)) == 100 for row in rows.tolist())
-    short = [engine._searcher.search(q, 100, 100, 1)[0] for q in queries]
+    short = [engine.searcher.search(q, 100, 100, 1)[0] for q in queries]
     assert any(len(one) < 100 for one in short)  # else nothing was completed
 
 
@@ -306,7 +306,7 @@ def large_engine(engine: NativeEngine, monkeypatch) -> tuple[NativeEngine, np.nd
     )
     monkeypatch.setattr(engine, "embeddings", vectors)
     monkeypatch.setattr(engine, "plan", plan)
-    monkeypatch.setattr(engine, "_searcher", scann_files.train(vectors, plan))
+    monkeypatch.setattr(engine, "searcher", scann_files.train(vectors, plan))
     return engine, vectors
 
 
