@@ -128,7 +128,7 @@ def seconds(builds: list[dict[str, Any]]) -> float:
 
 def config_text(config: Config) -> str:
     """Returns a configuration as one line."""
-    return " ".join(f"{knob}={value or 0}" for knob, value in config.items())
+    return " ".join(f"{knob}={value}" for knob, value in config.items())
 
 
 def _effort(one: Fresh) -> str:

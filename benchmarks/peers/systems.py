@@ -306,18 +306,25 @@ class FaissIvf(Faiss):
                 "lists": lists,
                 "space": ("ip", "ip, plain k-means", "l2"),
                 "codes": ("Flat", "SQfp16", "SQ8"),
-                "coarse": ("", "_HNSW32"),
+                "coarse": ("flat", "HNSW32"),
                 "sample": (64, 256),
             },
-            {"lists": lists[3], "space": "ip", "codes": "Flat", "coarse": "",
+            {"lists": lists[3], "space": "ip", "codes": "Flat", "coarse": "flat",
              "sample": 256},
-            ({"space": "l2"}, {"space": "ip, plain k-means"}),
+            (
+                {"space": "l2", "sample": 64},
+                {"space": "ip, plain k-means", "sample": 64},
+                {"lists": lists[1], "space": "l2", "sample": 64},
+            ),
         )  # fmt: skip
 
     def description(self) -> str:
         """See `Faiss.description`."""
-        config = self.config
-        return f"IVF{config['lists']}{config['coarse']},{config['codes']}"
+        return f"{self._partitions()},{self.config['codes']}"
+
+    def _partitions(self) -> str:
+        is_graph = self.config["coarse"] == "HNSW32"
+        return f"IVF{self.config['lists']}{'_HNSW32' if is_graph else ''}"
 
     def prepare(self, index: Any) -> None:
         """See `Faiss.prepare`; for products faiss scales centroids to one length."""
@@ -358,16 +365,18 @@ class FaissFastScan(FaissIvf):
                 "residual": (False, True),
                 "dimensions_per_code": (1, 2, 4),
                 "refine": ("Flat", "SQfp16", "SQ8"),
-                "coarse": ("", "_HNSW32"),
+                "coarse": ("flat", "HNSW32"),
                 "sample": (64, 256),
             },
             {"lists": lists[3], "space": "ip", "residual": False,
-             "dimensions_per_code": 2, "refine": "Flat", "coarse": "", "sample": 256},
+             "dimensions_per_code": 2, "refine": "Flat", "coarse": "flat",
+             "sample": 256},
             (
-                {"space": "l2"},
-                {"space": "ip, plain k-means", "residual": True},
-                {"lists": lists[1], "space": "l2"},
-                {"lists": lists[1], "space": "ip, plain k-means", "residual": True},
+                {"space": "l2", "sample": 64},
+                {"space": "ip, plain k-means", "residual": True, "sample": 64},
+                {"lists": lists[1], "space": "l2", "sample": 64},
+                {"lists": lists[1], "space": "ip, plain k-means", "residual": True,
+                 "sample": 64},
             ),
         )  # fmt: skip
 
@@ -376,8 +385,7 @@ class FaissFastScan(FaissIvf):
         config = self.config
         codes = self._width // config["dimensions_per_code"]
         return (
-            f"IVF{config['lists']}{config['coarse']},"
-            f"PQ{codes}x4fs{'r' if config['residual'] else ''},"
+            f"{self._partitions()},PQ{codes}x4fs{'r' if config['residual'] else ''},"
             f"Refine({config['refine']})"
         )
 
@@ -399,7 +407,7 @@ class FaissHnsw(Faiss):
                 "codes": ("Flat", "SQfp16", "SQ8"),
             },
             {"M": 32, "space": "ip", "ef_construction": 40, "codes": "Flat"},
-            ({"space": "l2"}, {"M": 16}, {"M": 16, "ef_construction": 80}),
+            ({"space": "l2"},),
         )
 
     def description(self) -> str:
@@ -432,7 +440,7 @@ class Hnswlib(System):
                 "ef_construction": (50, 100, 200, 400),
             },
             {"M": 16, "space": "ip", "ef_construction": 200},
-            ({"space": "l2"}, {"ef_construction": 100}, {"M": 32}),
+            ({"space": "l2"},),
         )
 
     def build(self, vectors: np.ndarray) -> None:
@@ -492,7 +500,7 @@ class Usearch(System):
                 "dtype": ("f32", "bf16", "f16", "i8"),
             },
             {"connectivity": 16, "space": "ip", "expansion_add": 128, "dtype": "bf16"},
-            ({"space": "l2"}, {"dtype": "f32"}, {"space": "cos", "dtype": "i8"}),
+            ({"dtype": "f32"}, {"space": "l2"}, {"space": "cos", "dtype": "i8"}),
         )
 
     def build(self, vectors: np.ndarray) -> None:
@@ -556,7 +564,7 @@ class Voyager(System):
                 "storage": ("Float32", "Float8", "E4M3"),
             },
             {"M": 12, "space": "ip", "ef_construction": 200, "storage": "Float32"},
-            ({"space": "l2"}, {"ef_construction": 100}, {"storage": "E4M3"}),
+            ({"space": "l2"}, {"storage": "E4M3"}),
         )
 
     def build(self, vectors: np.ndarray) -> None:
