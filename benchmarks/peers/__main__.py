@@ -232,7 +232,7 @@ class Measurement:
         one, spent = builds[-1], report.seconds(builds)
         _tell(
             f"{self._workload}, {name}: {report.config_text(config)}: built in "
-            f"{one['build_seconds']:.1f} s, {len(one['points'])} efforts in "
+            f"{one['build_seconds']:.1f} s, {one['efforts']} efforts in "
             f"{one['sweep_seconds']:.1f} s; {spent:.0f} of "
             f"{self._options.minutes * 60:.0f} s"
         )
@@ -248,10 +248,11 @@ class Measurement:
                 {**one._asdict(), "recall": [], "us": [], "p99_us": [], "memory": []}
                 for one in frontier.chosen(points_of(found["builds"]))
             ]
-        for build in sorted({one["build"] for one in found["fresh"]}):
-            points = [one for one in found["fresh"] if one["build"] == build]
-            if len(points[0]["us"]) > number:
-                continue
+        left = [one for one in found["fresh"] if len(one["us"]) <= number]
+        if not left:
+            return
+        for build in sorted({one["build"] for one in left}):
+            points = [one for one in left if one["build"] == build]
             request = {
                 "step": "ask",
                 "config": found["builds"][build]["config"],
@@ -285,7 +286,7 @@ class Measurement:
 
 
 def points_of(builds: list[dict[str, Any]]) -> list[frontier.Point]:
-    """Returns all points that were tried, with the numbers of their builds."""
+    """Returns the points of all builds, with the builds' numbers."""
     return [
         frontier.Point(recall, us, number, search, rescored)
         for number, build in enumerate(builds)
