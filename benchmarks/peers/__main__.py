@@ -41,6 +41,11 @@ _PEERS_PYTHON = record.ROOT / ".tools" / "peers" / "bin" / "python"
 _WORK = record.ROOT / "build" / "peers"
 _QUERIES, _SEED = 1000, 42
 """As `shortlist bench` has them."""
+_NUMBERS = {
+    "replicate": (int, 1000, "N", "copies of the catalogue"),
+    "minutes": (float, 10.0, "M", "to tune each system for, on each workload"),
+    "rounds": (int, 5, "N", "over what is measured in the end"),
+}
 _SAME = ("replicate", "minutes")
 """Options that a measurement goes on with."""
 
@@ -81,12 +86,7 @@ def _options() -> argparse.Namespace:
             metavar="NAME",
             help=f"only this one; repeatable ({', '.join(values)}; default: all)",
         )
-    numbers = {
-        "replicate": (int, 1000, "N", "copies of the catalogue"),
-        "minutes": (float, 10.0, "M", "to tune each system for, on each workload"),
-        "rounds": (int, 5, "N", "over what is measured in the end"),
-    }
-    for name, (kind, default, letter, text) in numbers.items():
+    for name, (kind, default, letter, text) in _NUMBERS.items():
         parser.add_argument(
             f"--{name}",
             type=kind,

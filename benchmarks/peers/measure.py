@@ -43,24 +43,8 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
     peak = _memory("VmHWM")
     os.makedirs(request["folder"])
     system.save(request["folder"])
-    queries, truth = _queries(request["workload"])
-    half = len(queries) // 2
-    asked = system.asked(queries[:half])
-    _use_one_core()
     started = time.perf_counter()
-
-    def at(search: int, rescored: int) -> tuple[float, float]:
-        system.set_effort(search, rescored)
-        _times(system, asked[:_WARMUP])
-        found, us = _times(system, asked)
-        return recall(found, truth[:half]), float(np.median(us))
-
-    points = frontier.sweep(
-        at,
-        (system.least, system.most(len(vectors))),
-        system.rescored_hits,
-        {float(target): us for target, us in request["best"].items()},
-    )
+    points = _sweep(system, request, len(vectors))
     return {
         "build_seconds": built,
         "build_cpu_seconds": worked,
@@ -72,6 +56,29 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
             for one in frontier.frontier(points)
         ],
     }
+
+
+def _sweep(
+    system: System, request: dict[str, Any], candidates: int
+) -> list[frontier.Point]:
+    """Tries efforts of an index on the first half of the queries, on one core."""
+    queries, truth = _queries(request["workload"])
+    half = len(queries) // 2
+    asked = system.asked(queries[:half])
+    _use_one_core()
+
+    def at(search: int, rescored: int) -> tuple[float, float]:
+        system.set_effort(search, rescored)
+        _times(system, asked[:_WARMUP])
+        found, us = _times(system, asked)
+        return recall(found, truth[:half]), float(np.median(us))
+
+    return frontier.sweep(
+        at,
+        (system.least, system.most(candidates)),
+        system.rescored_hits,
+        {float(target): us for target, us in request["best"].items()},
+    )
 
 
 def ask(request: dict[str, Any]) -> dict[str, Any]:
