@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def about(module: str) -> dict[str, Any]:
       module: Name of the benchmark in this package.
     """
     # Absolute paths say where somebody's files lie, nothing about the benchmark.
-    arguments = ["DIR" if one.startswith("/") else one for one in sys.argv[1:]]
+    arguments = [re.sub("(^|=)/.*", r"\1DIR", one) for one in sys.argv[1:]]
     return {
         "command": shlex.join(["python", "-m", f"benchmarks.{module}", *arguments]),
         "date": datetime.date.today().isoformat(),
@@ -74,6 +75,7 @@ def about(module: str) -> dict[str, Any]:
 def add_arguments(parser: argparse.ArgumentParser, module: str) -> None:
     """Adds the options that every benchmark has."""
     parser.add_argument(
+        "-o",
         "--out",
         type=Path,
         default=Path(__file__).parent / "results" / f"{module}.json",

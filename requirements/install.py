@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes .venv: finds CPython 3.10 and uv, and installs a hashed lock with them.
 
+The libraries of benchmarks/peers get an environment of their own, .tools/peers.
+
 It runs before anything is installed, so it needs the standard library only and
 works on any Python from 3.7 on:
 
-    python3 requirements/install.py [stable|test|lock]
+    python3 requirements/install.py [stable|test|peers|lock]
 """
 
 import argparse
@@ -30,7 +32,17 @@ MIN_GLIBC = (2, 28)
 # The first release that knows UV_SYSTEM_CERTS.
 MIN_UV = (0, 11)
 # The test lock holds every package of the stable one, in the same version.
-SATISFIED_BY = {"stable": ("stable", "test"), "test": ("test",)}
+SATISFIED_BY = {
+    "stable": ("stable", "test"),
+    "test": ("test",),
+    "peers": ("peers",),
+}
+# Where a lock goes; the peers' NumPy is another one than TensorFlow's.
+FOLDERS = {
+    "stable": ".venv",
+    "test": ".venv",
+    "peers": os.path.join(".tools", "peers"),
+}
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -440,12 +452,13 @@ class Environment:
 
 
 def install(lock: str, environ: Mapping[str, str], running: str) -> None:
-    """Brings .venv in line with a lock, from whatever state it is in.
+    """Brings a lock's environment in line with it, from whatever state it is in.
 
     Raises:
       SetupError: Something is missing or a command failed.
     """
-    venv = Environment(os.path.join(ROOT, ".venv"), environ)
+    folder = FOLDERS[lock]
+    venv = Environment(os.path.join(ROOT, folder), environ)
     if venv.satisfies(lock):
         return
     uname = platform.uname()
@@ -458,7 +471,8 @@ def install(lock: str, environ: Mapping[str, str], running: str) -> None:
         started = time.monotonic()
         uv, python = find_tools(environ, running)
         if not venv.is_sound(python):
-            tell(f"Making .venv with CPython {python.version} ({python.executable})")
+            made_with = f"CPython {python.version} ({python.executable})"
+            tell(f"Making {folder} with {made_with}")
             try:
                 _make_anew(uv, venv, python, environ)
             except (SetupError, OSError):
@@ -482,18 +496,20 @@ def _make_anew(
 def _install_packages(
     uv: str, venv: Environment, lock: str, environ: Mapping[str, str]
 ) -> None:
-    """Installs exactly a lock's packages and the project into an environment."""
+    """Installs exactly a lock's packages, and the project where it runs on them."""
     path = os.path.join("requirements", lock + ".lock")
     into = ["--python", venv.python, "--no-progress"]
     venv.unstamp()
-    tell(f"Installing {path} (3 GB: a minute or two, and the time to download them)")
+    size = "0.2 GB" if lock == "peers" else "3 GB"
+    tell(f"Installing {path} ({size}: a minute or two, and the time to download them)")
     # Packages without a wheel are built with the setuptools of the lock: the newest
     # need not be able to.
     sync = ["sync", "--require-hashes", "--build-constraints", path, path]
     run([uv, "pip", *sync, *into], environ)
-    tell("Installing the project itself, editable")
-    project = ["install", "--no-deps", "--no-build-isolation", "--editable", ROOT]
-    run([uv, "pip", *project, *into], environ)
+    if lock != "peers":
+        tell("Installing the project itself, editable")
+        project = ["install", "--no-deps", "--no-build-isolation", "--editable", ROOT]
+        run([uv, "pip", *project, *into], environ)
     venv.stamp(lock)
 
 
@@ -532,7 +548,7 @@ def write_locks(
     ]
     # The tests must see the very versions that a user gets.
     constraints = {"test": ["--constraints", "requirements/stable.lock"]}
-    for name in ("bootstrap", "stable", "test"):
+    for name in ("bootstrap", "stable", "test", "peers"):
         tell(f"Writing requirements/{name}.lock")
         files = [f"requirements/{name}.in", "-o", f"requirements/{name}.lock"]
         chosen = [*common, *constraints.get(name, []), *options]
@@ -542,12 +558,11 @@ def write_locks(
 def _parse(arguments: Optional[Sequence[str]]) -> Tuple[str, List[str]]:
     """Returns what to do and the options for `uv pip compile`."""
     parser = argparse.ArgumentParser(
-        description="Makes .venv from a lock, or the locks from the *.in files.",
+        description="Makes .venv (for peers: .tools/peers) from a lock, or the locks "
+        "from the *.in files.",
         epilog="With `lock`, more options go to `uv pip compile`: --upgrade, say.",
     )
-    parser.add_argument(
-        "what", choices=["stable", "test", "lock"], nargs="?", default="stable"
-    )
+    parser.add_argument("what", choices=[*FOLDERS, "lock"], nargs="?", default="stable")
     parsed, options = parser.parse_known_args(arguments)
     if options and parsed.what != "lock":
         parser.error("unknown argument: " + " ".join(options))

@@ -107,13 +107,16 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def ask_module(module: str, request: dict[str, Any], what: str) -> dict[str, Any]:
+def ask_module(
+    module: str, request: dict[str, Any], what: str, python: str = sys.executable
+) -> dict[str, Any]:
     """Runs `python -m MODULE REQUEST.json RESULT.json` in a fresh process.
 
     Args:
       module: Reads the one file and writes the other.
       request: JSON-able.
       what: What it does, for the sentence that says it failed.
+      python: The interpreter, of this environment or another one.
 
     Returns:
       The result.
@@ -127,7 +130,7 @@ def ask_module(module: str, request: dict[str, Any], what: str) -> dict[str, Any
         with open(paths[0], "w", encoding="utf-8") as file:
             json.dump(request, file)
         done = subprocess.run(
-            [sys.executable, "-m", module, *paths],
+            [python, "-m", module, *paths],
             env=child_environment(),
             capture_output=True,
             text=True,

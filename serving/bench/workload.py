@@ -81,8 +81,9 @@ def from_model(path: str, copies: int, queries: int, seed: int, folder: str) -> 
         )
     rng = np.random.default_rng(seed)
     known = engine.query_embeddings
-    # All but the last row, that of somebody unknown.
-    chosen = np.sort(rng.permutation(len(known) - 1)[:queries])
+    # All but the last row, that of somebody unknown. In no order: a half of them is
+    # like the other half, while vocabularies begin with whoever does most.
+    chosen = rng.permutation(len(known) - 1)[:queries]
     original = np.asarray(engine.embeddings)
 
     def blocks() -> Iterator[np.ndarray]:

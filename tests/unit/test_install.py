@@ -279,7 +279,7 @@ class TestLocks:
         assert len(stable) > 200
         assert stable.items() < test.items()
 
-    @pytest.mark.parametrize("name", ["bootstrap", "stable", "test"])
+    @pytest.mark.parametrize("name", ["bootstrap", "stable", "test", "peers"])
     def test_every_package_is_hashed_and_none_comes_from_an_address(
         self, name: str
     ) -> None:
@@ -288,7 +288,7 @@ class TestLocks:
         assert re.fullmatch(rf"(?:{line}\n)+", text)
         assert not re.search(r"== *\S+ \\\n[a-z]", text)
 
-    @pytest.mark.parametrize("name", ["stable", "test"])
+    @pytest.mark.parametrize("name", ["stable", "test", "peers"])
     def test_lock_holds_what_is_asked_for(self, name: str) -> None:
         pins = self.pins(name)
         text = (ROOT / "requirements" / f"{name}.in").read_text()
@@ -338,6 +338,7 @@ class Checkout:
         stable = write_wheel(wheels, "one")
         (requirements / "stable.lock").write_text(stable)
         (requirements / "test.lock").write_text(stable + write_wheel(wheels, "two"))
+        (requirements / "peers.lock").write_text(write_wheel(wheels, "three"))
         self.real_uv = uv
         self.wrap_uv("")
         self.environ = {
@@ -386,9 +387,9 @@ class Checkout:
         self.log.unlink(missing_ok=True)
         return calls
 
-    def packages(self) -> set[str]:
-        """Returns the names of the packages that .venv can import or holds."""
-        site = self.path / ".venv/lib/python3.10/site-packages"
+    def packages(self, folder: str = ".venv") -> set[str]:
+        """Returns the names of the packages that an environment holds."""
+        site = self.path / folder / "lib/python3.10/site-packages"
         return {info.name.partition("-")[0] for info in site.glob("*.dist-info")}
 
 
@@ -425,6 +426,15 @@ class TestInstall:
         assert checkout.packages() == {"one", "two", "shortlist"}
         assert checkout.install("stable") == (0, "")
         assert checkout.calls() == []
+
+    def test_peers_are_kept_apart(self, checkout: Checkout) -> None:
+        checkout.install("stable")
+        checkout.calls()
+        assert checkout.install("peers")[0] == 0
+        assert checkout.calls() == FULL[:2]
+        assert checkout.packages(".tools/peers") == {"three"}
+        assert checkout.packages() == {"one", "shortlist"}
+        assert checkout.install("peers") == checkout.install("stable") == (0, "")
 
     @pytest.mark.parametrize("name", ["requirements/stable.lock", "setup.py"])
     def test_change_of_lock_or_setup_installs_again(
