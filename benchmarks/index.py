@@ -14,13 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import record
+from benchmarks import record, workloads
 from benchmarks.run_times import call
 
-WORKLOADS = {
-    "tutorial": ("configs/tutorial.yaml", "index.kind=auto"),
-    "well-trained": ("configs/movielens-100k.yaml", "model.embedding_dim=31"),
-}
 COLUMNS = (
     "recall@10", "recall@100", "p50 ms", "p99 ms", "speed-up", "q/s by 1", "by 1000",
 )  # fmt: skip
@@ -42,11 +38,12 @@ PROTOCOL = (
 
 def measure(name: str, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Trains a model and runs the benchmark over it."""
-    config, change = WORKLOADS[name]
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
-        call("run", config, "--root", f"{folder}/runs", "--set", change)
+        version = dict(options.model).get(name) or workloads.train(
+            name, f"{folder}/runs"
+        )
         call(
-            "bench", "--root", f"{folder}/runs", "--replicate", str(options.replicate),
+            "bench", "--model", version, "--replicate", str(options.replicate),
             "-o", f"{folder}/bench",
         )  # fmt: skip
         shutil.copy(f"{folder}/bench/bench.svg", out.with_name(f"index-{name}.svg"))
@@ -110,17 +107,12 @@ def accuracy_table(accuracy: dict[str, Any]) -> str:
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--replicate",
-        type=int,
-        default=1000,
-        help="copies of the catalogue (default: %(default)s)",
-    )
+    workloads.add_arguments(parser)
     record.add_arguments(parser, "index")
     options = parser.parse_args()
     if not options.show:
         content = {**record.about("index"), "protocol": PROTOCOL, "results": {}}
-        for name in WORKLOADS:
+        for name in options.workload or workloads.WORKLOADS:
             content["results"][name] = measure(name, options.out, options)
             record.write(options.out, content)
     for name, results in record.read(options.out)["results"].items():

@@ -103,8 +103,9 @@ def _write(
     about: dict[str, Any],
 ) -> None:
     """Indexes candidates, unless ScaNN's files are in the folder, and writes all."""
+    towers = Towers(towers_path)
     servable = Servable(
-        Towers(towers_path),
+        towers,
         candidates.embeddings,
         candidates.ids,
         candidates.titles,
@@ -114,7 +115,7 @@ def _write(
     servable.save(path)
     if plan.kind in ("exact", "scann"):
         scann = os.path.join(folder, SCANN_FILES) if plan.kind == "scann" else None
-        native.write(path, towers_path, candidates, scann)
+        native.write(path, towers, candidates, scann)
     _write_warmup(path, servable)
     count, dimensions = candidates.embeddings.shape
     manifest.write(
@@ -127,7 +128,7 @@ def _write(
             "candidates": count,
             "dimensions": dimensions,
             "index": plan.model_dump(),
-            "query_features": sorted(servable.towers.query_features),
+            "query_features": sorted(towers.query_features),
             "versions": manifest.versions(),
         },
     )

@@ -419,21 +419,18 @@ def _kept(
     return rows[:k], scores[:k]
 
 
-def write(
-    path: str, towers_path: str, candidates: Candidates, scann: str | None
-) -> None:
+def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) -> None:
     """Writes the native engine of a version.
 
     Args:
       path: Folder of the version, local or remote.
-      towers_path: The Trainer's SavedModel.
+      towers: The Trainer's.
       candidates: The embedded catalogue.
       scann: Local folder of ScaNN's files, None for exact search.
     """
-    towers = Towers(towers_path)
     with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
         write_catalogue(made, candidates, scann)
-        known = read_query_ids(towers_path)
+        known = read_query_ids(towers.path)
         if known and len(known[1]) <= _MOST_QUERIES:
             name, query_ids = known
             write_table(os.path.join(made, _QUERY_IDS), {name: query_ids})

@@ -321,7 +321,7 @@ def _trace(servable: Servable) -> dict[str, Callable]:
             lambda query: query[EMBEDDING],
             {EMBEDDING: tf.TensorSpec([None, servable.dimensions], name=EMBEDDING)},
         ),
-        "serving_examples": tf.function(examples, input_signature=[serialized]),
+        "serving_examples": _traced(examples, [serialized]),
         "query_segment": _segmenting(towers),
         "embed_query": _embedding(towers.embed_query, query_specs),
         "embed_candidate": _embedding(
@@ -347,15 +347,6 @@ def _searching(
 
     # Tensors as defaults are written into the SavedModel: options are optional to
     # TensorFlow Serving and to whoever calls the restored function by name.
-    @tf.function(
-        input_signature=[
-            query_specs,
-            tf.TensorSpec([], tf.int32, K),
-            tf.TensorSpec([None, None], tf.string, EXCLUDE),
-            tf.TensorSpec([], tf.int32, LEAVES_TO_SEARCH),
-            tf.TensorSpec([], tf.int32, REORDER),
-        ]
-    )
     def search(
         query: dict[str, tf.Tensor],
         k: tf.Tensor = default_k,
@@ -366,20 +357,19 @@ def _searching(
         effort = Effort(leaves_to_search, reorder)
         return servable._answer(servable.index, embed(query), k, exclude, effort)
 
-    return search
+    options = [
+        tf.TensorSpec([], tf.int32, K),
+        tf.TensorSpec([None, None], tf.string, EXCLUDE),
+        tf.TensorSpec([], tf.int32, LEAVES_TO_SEARCH),
+        tf.TensorSpec([], tf.int32, REORDER),
+    ]
+    return _traced(search, [query_specs, *options])
 
 
 def _searching_exactly(servable: Servable) -> Callable:
     """Makes a signature of query features, k and exclude by exhaustive search."""
     default_k, no_exclusion = _defaults(servable)
 
-    @tf.function(
-        input_signature=[
-            dict(servable.towers.query_features),
-            tf.TensorSpec([], tf.int32, K),
-            tf.TensorSpec([None, None], tf.string, EXCLUDE),
-        ]
-    )
     def search(
         features: dict[str, tf.Tensor],
         k: tf.Tensor = default_k,
@@ -388,7 +378,16 @@ def _searching_exactly(servable: Servable) -> Callable:
         queries = servable.towers.embed_query(features)
         return servable._answer(servable.exact, queries, k, exclude)
 
-    return search
+    options = [
+        tf.TensorSpec([], tf.int32, K),
+        tf.TensorSpec([None, None], tf.string, EXCLUDE),
+    ]
+    return _traced(search, [dict(servable.towers.query_features), *options])
+
+
+def _traced(function: Callable, input_signature: list[Any]) -> Callable:
+    """Makes a function of TensorFlow as it is: to rewrite Python takes seconds."""
+    return tf.function(function, input_signature=input_signature, autograph=False)
 
 
 def _segmenting(towers: tf.Module) -> Callable:
@@ -399,16 +398,12 @@ def _segmenting(towers: tf.Module) -> Callable:
         known = towers.is_known_query(parse_examples(serialized, specs))
         return {QUERY_SEGMENT: tf.where(known, WARM, COLD)}
 
-    return tf.function(
-        segment, input_signature=[tf.TensorSpec([None], tf.string, "examples")]
-    )
+    return _traced(segment, [tf.TensorSpec([None], tf.string, "examples")])
 
 
 def _embedding(tower: Callable, specs: dict[str, tf.TensorSpec]) -> Callable:
     """Makes a signature of raw features that returns their embedding."""
-    return tf.function(
-        lambda features: {EMBEDDING: tower(features)}, input_signature=[specs]
-    )
+    return _traced(lambda features: {EMBEDDING: tower(features)}, [specs])
 
 
 def parse_examples(

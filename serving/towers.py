@@ -26,6 +26,7 @@ class Towers(tf.Module):
     def __init__(self, path: str):
         """Loads the SavedModel that the Trainer wrote."""
         super().__init__()
+        self.path = path
         self.model = tf.saved_model.load(path)
         # Not attributes: a tf.Module would wrap the specs as something to save.
         self._specs = lambda name: {

@@ -9,7 +9,6 @@ budget, and the last rounds; measure on a quiet machine. The libraries are insta
 
 import argparse
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import serving.process
-from benchmarks import record
-from benchmarks.index import WORKLOADS
+from benchmarks import record, workloads
 from benchmarks.peers import frontier, report
 from benchmarks.peers.systems import OURS, SYSTEMS
-from benchmarks.run_times import call
 from serving.errors import UserError
 
 PROTOCOL = (
@@ -39,10 +36,7 @@ PROTOCOL = (
 )
 _PEERS_PYTHON = record.ROOT / ".tools" / "peers" / "bin" / "python"
 _WORK = record.ROOT / "build" / "peers"
-_QUERIES, _SEED = 1000, 42
-"""As `shortlist bench` has them."""
 _NUMBERS = {
-    "replicate": (int, 1000, "N", "copies of the catalogue"),
     "minutes": (float, 10.0, "M", "to tune each system for, on each workload"),
     "rounds": (int, 5, "N", "over what is measured in the end"),
 }
@@ -69,23 +63,14 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks.peers",
         description=(__doc__ or "").splitlines()[0],
     )
+    workloads.add_arguments(parser)
     parser.add_argument(
-        "--model",
+        "--system",
         action="append",
-        default=[],
-        type=_named_folder,
-        metavar="NAME=DIR",
-        help="take a pushed version for a workload and train none; repeatable",
+        choices=list(SYSTEMS),
+        metavar="NAME",
+        help=f"only this one; repeatable ({', '.join(SYSTEMS)}; default: all)",
     )
-    choices = {"workload": WORKLOADS, "system": SYSTEMS}
-    for name, values in choices.items():
-        parser.add_argument(
-            f"--{name}",
-            action="append",
-            choices=list(values),
-            metavar="NAME",
-            help=f"only this one; repeatable ({', '.join(values)}; default: all)",
-        )
     for name, (kind, default, letter, text) in _NUMBERS.items():
         parser.add_argument(
             f"--{name}",
@@ -103,15 +88,6 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _named_folder(text: str) -> tuple[str, str]:
-    name, _, folder = text.partition("=")
-    if name not in WORKLOADS or not folder:
-        raise argparse.ArgumentTypeError(
-            f"must be NAME=DIR with a NAME of {', '.join(WORKLOADS)}, got {text}"
-        )
-    return name, os.path.abspath(folder)
-
-
 def _measure_all(options: argparse.Namespace) -> None:
     """Measures what is wanted and not yet in the results file."""
     install = [sys.executable, "requirements/install.py", "peers"]
@@ -119,7 +95,7 @@ def _measure_all(options: argparse.Namespace) -> None:
         raise UserError("the libraries could not be installed; the reason is above")
     content = _begun(options)
     names = options.system or list(SYSTEMS)
-    for workload in options.workload or WORKLOADS:
+    for workload in options.workload or workloads.WORKLOADS:
         if workload not in content["results"]:
             content["results"][workload] = _make(workload, options)
             record.write(options.out, content)
@@ -158,22 +134,7 @@ def _make(workload: str, options: argparse.Namespace) -> dict[str, Any]:
     folder = _WORK / workload
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    version = dict(options.model).get(workload)
-    if version is None:
-        config, change = WORKLOADS[workload]
-        root = folder / "runs"
-        call("run", config, "--root", str(root), "--set", change)
-        version = str(max(root.glob("*/serving/*")))
-    vectors = {
-        "path": version,
-        "copies": options.replicate,
-        "queries": _QUERIES,
-        "seed": _SEED,
-    }
-    request = {"step": "make", "workload": str(folder), "vectors": vectors}
-    made = serving.process.ask_module(
-        "serving.bench.measure", request, f"making the vectors of {workload}"
-    )
+    made = workloads.make(workload, options, str(folder))
     return {**made, "systems": {}}
 
 

@@ -5,6 +5,7 @@
 `python -m serving.bench.measure REQUEST.json RESULT.json`
 """
 
+import functools
 import json
 import os
 import sys
@@ -30,7 +31,8 @@ from serving.bench.systems import (  # noqa: E402
 from serving.build import build_servable  # noqa: E402
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import metrics  # noqa: E402
-from serving.index_config import IndexConfig  # noqa: E402
+from serving.index_config import MOST_REORDERED, IndexConfig  # noqa: E402
+from serving.index_tuning import efforts  # noqa: E402
 
 RECALL_KS = (10, 100)
 BATCHES = (1, 32, 1000)
@@ -38,8 +40,8 @@ _WARMUP = 20
 _LEAST_SECONDS = 1.0
 _MOST_SCORES = 2 * 10**9
 """Of an exhaustive search of many queries, 8 GB."""
-_LEAVES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.25)
-_REORDER = (20, 40, 80, 160, 320, 640, 1280)
+_GOALS = (0.9, 0.95, 0.99, 0.999)
+"""Recalls that the frontier is to tell of."""
 
 
 def make(request: dict[str, Any]) -> dict[str, Any]:
@@ -181,13 +183,22 @@ def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
       `effort`, `reaches_target`, and `frontier`: what no other effort beats in both
       recall and time, as leaves to search, reorder, recall and milliseconds.
     """
-    leaves = _leaves_of(system)
+    k = RECALL_KS[0]
+
+    @functools.cache
+    def found(leaves: int, reorder: int) -> float:
+        system.effort = leaves, reorder
+        return recall(system, slice(0, half), k)
+
+    leaves, most = _leaves_of(system), min(MOST_REORDERED, len(system.workload.vectors))
+    goals = sorted({*_GOALS, target})
     tried = []
-    for share in _LEAVES:
-        for reorder in _REORDER:
-            system.effort = (max(1, round(share * leaves)), reorder)
-            found = recall(system, slice(0, half), RECALL_KS[0])
-            tried.append((*system.effort, found, _median_ms(system, 100)))
+    for effort in dict.fromkeys(
+        one for goal in goals for one in efforts(found, leaves, k, most, goal)
+    ):
+        reached = found(*effort)
+        system.effort = effort
+        tried.append((*effort, reached, _median_ms(system, 100)))
     frontier = [
         one
         for one in sorted(tried, key=lambda point: point[3])
@@ -214,8 +225,8 @@ def _leaves_of(system: System) -> int:
     """Returns the number of leaves of a system's index."""
     engine = getattr(system, "engine", None)
     if engine is not None:
-        return max(1, engine.plan.leaves)
-    return max(1, system.model.manifest["index"]["leaves"])  # type: ignore[attr-defined]
+        return engine.plan.leaves
+    return system.model.manifest["index"]["leaves"]  # type: ignore[attr-defined]
 
 
 def _times(system: System, count: int) -> np.ndarray:

@@ -114,8 +114,8 @@ def test_the_effort_reaches_the_target_or_says_so(synthetic, monkeypatch):
     )
     assert system.effort[1] == 160
     easy = measure.choose_effort(system, 20, 0.5)
-    assert easy["effort"]["reorder"] == 20
-    monkeypatch.setattr(measure, "_REORDER", (20, 40))
+    assert easy["effort"]["reorder"] == 10
+    monkeypatch.setattr(measure, "MOST_REORDERED", 100)
     missed = measure.choose_effort(system, 20, 0.99)
     assert not missed["reaches_target"]
 
