@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What it costs to bring an index up to date with 1% of its catalogue, and what is lost.
+"""What bringing an index up to date with 1% of its catalogue costs, and what it loses.
 
 On the vectors of benchmarks/index.py: half of the changed candidates get another
 vector, a quarter goes, a quarter is new. Measure on a quiet machine.
