@@ -5,7 +5,9 @@
 Two searches, one in the other. Optuna draws what an index is built with, to lower two
 things: the time of a query at the target, and memory. For each index that is built,
 the least effort that reaches the target is found by bisection: more leaves never find
-less, nor do more rescored hits. Half of the queries choose, the others report.
+less, nor do more rescored hits. Half of the queries choose, the others report. A few
+hundred queries tell a recall within some thousandths only, so that one standard error
+has to be left above the target: other queries then reach it too, five times of six.
 """
 
 import dataclasses
@@ -57,14 +59,16 @@ class Point:
     knobs: dict[str, Any]
     """Of an IndexConfig."""
     recall: float
+    recall_error: float
+    """Standard error of the recall, over queries."""
     ms: float
     """Median of single queries on one core."""
     memory_bytes: int
     """Of what is searched."""
 
-    def as_values(self) -> dict[str, Any]:
-        """Returns it as JSON has it."""
-        return dataclasses.asdict(self)
+    def reaches(self, target: float) -> bool:
+        """Tells whether queries that were not asked will reach a recall, too."""
+        return self.recall - self.recall_error >= target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +94,13 @@ class _Questions:
     def __init__(self, queries: np.ndarray, truth: np.ndarray, k: int):
         self.queries, self.truth, self.k = np.ascontiguousarray(queries), truth, k
 
-    def recall(self, searcher: Any, leaves: int, reorder: int) -> float:
-        """Returns the mean share of the truth that a searcher finds."""
+    def recall(self, searcher: Any, leaves: int, reorder: int) -> tuple[float, float]:
+        """Returns the mean share of the truth that is found, and its standard error."""
         rows, scores = searcher.search_batched_parallel(
             self.queries, self.k, max(reorder, self.k), leaves or None
         )
         found = np.where(np.isfinite(scores), rows, -1).astype(np.int64)
-        return float(metrics.recall_against_exact(found, self.truth, self.k).mean())
+        return mean_and_error(metrics.recall_against_exact(found, self.truth, self.k))
 
     def ms(self, searcher: Any, leaves: int, reorder: int, count: int) -> float:
         """Returns the median milliseconds of single queries."""
@@ -144,7 +148,7 @@ class _Search:
         plan = plan_index(IndexConfig(kind="exact"), self.size, self.dimensions)
         memory = index_cost.searched_bytes(plan, self.size, self.dimensions)
         ms = self.choosing.exact_ms(self.vectors)
-        self._add(Point({"kind": "exact"}, 1.0, ms, memory), None)
+        self._add(Point({"kind": "exact"}, 1.0, 0.0, ms, memory), None)
 
     def build(self, knobs: dict[str, Any]) -> Point:
         """Builds an index and finds its least effort.
@@ -157,8 +161,14 @@ class _Search:
         searcher = scann_files.train(self.vectors, plan)
         self.builds += 1
         first = len(self.points)
+
+        @functools.cache
+        def recall(leaves: int, reorder: int) -> float:
+            mean, error = self.choosing.recall(searcher, leaves, reorder)
+            return mean - error
+
         found_efforts = efforts(
-            functools.cache(lambda n, r: self.choosing.recall(searcher, n, r)),
+            recall,
             plan.leaves,
             self.choosing.k,
             min(MOST_REORDERED, self.size),
@@ -189,7 +199,7 @@ class _Search:
         self._add(
             Point(
                 {"kind": "scann", **knobs, **effort, "reorder": reorder},
-                self.choosing.recall(searcher, leaves, reorder),
+                *self.choosing.recall(searcher, leaves, reorder),
                 self.choosing.ms(searcher, leaves, reorder, _TIMED_QUERIES),
                 index_cost.searched_bytes(plan, self.size, self.dimensions),
             ),
@@ -202,6 +212,11 @@ class _Search:
             self.kept = point, searcher
 
 
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Returns the mean of values, [n], and its standard error."""
+    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+
+
 def efforts(
     recall: Callable[[int, int], float], leaves: int, k: int, most: int, target: float
 ) -> Iterator[tuple[int, int]]:
@@ -211,7 +226,8 @@ def efforts(
     least hits. Where nothing reaches the target, the most that was tried.
 
     Args:
-      recall: Of an effort; neither more leaves nor more hits find less.
+      recall: Of an effort, less what it may be wrong by; neither more leaves nor more
+        hits find less.
       leaves: Partitions of the index; 0: none, which is what is yielded then.
       k: Results of a query.
       most: Hits that may be rescored.
@@ -308,7 +324,7 @@ def _held_out(questions: _Questions, point: Point, searcher: Any) -> float:
     knobs = point.knobs
     return questions.recall(
         searcher, knobs.get("leaves_to_search", 0), knobs["reorder"]
-    )
+    )[0]
 
 
 def _draw_builds(search: _Search, until: float) -> None:
@@ -328,7 +344,8 @@ def _draw_builds(search: _Search, until: float) -> None:
     while search.builds < tuning.builds and time.perf_counter() < until:
         trial = study.ask()
         point = search.build(_suggest(trial, search))
-        trial.set_user_attr("missing_recall", tuning.target_recall - point.recall)
+        missing = tuning.target_recall - (point.recall - point.recall_error)
+        trial.set_user_attr("missing_recall", missing)
         study.tell(trial, [point.ms, point.memory_bytes])
 
 
@@ -387,7 +404,7 @@ def _least(low: int, high: int, is_enough: Callable[[int], bool]) -> int:
 def fastest(points: Iterable[Point], target: float) -> Point:
     """Returns the fastest point that reaches a recall, or else the nearest to it."""
     points = list(points)
-    enough = [one for one in points if one.recall >= target]
+    enough = [one for one in points if one.reaches(target)]
     if enough:
         return min(enough, key=lambda one: one.ms)
     return max(points, key=lambda one: one.recall)
@@ -398,7 +415,7 @@ def choose(points: Iterable[Point], tuning: TuningConfig) -> Point | None:
     kept = [
         one
         for one in points
-        if one.recall >= tuning.target_recall
+        if one.reaches(tuning.target_recall)
         and (tuning.max_ms is None or one.ms <= tuning.max_ms)
         and (
             tuning.max_memory_mb is None
@@ -435,7 +452,7 @@ def frontier(points: Iterable[Point]) -> list[Point]:
 
 def _unreached(points: list[Point], tuning: TuningConfig) -> str:
     """Says that the target was missed, and what comes nearest."""
-    reached = [one for one in points if one.recall >= tuning.target_recall]
+    reached = [one for one in points if one.reaches(tuning.target_recall)]
     budgets = [
         f"{most} {unit}"
         for most, unit in ((tuning.max_ms, "ms"), (tuning.max_memory_mb, "MB"))
@@ -450,7 +467,8 @@ def _unreached(points: list[Point], tuning: TuningConfig) -> str:
     knobs = ", ".join(f"{name}={value}" for name, value in nearest.knobs.items())
     return (
         f"no index that was tried reaches recall@{tuning.k} of "
-        f"{tuning.target_recall}{within}; the best found is {nearest.recall:.4f} in "
-        f"{nearest.ms:.3f} ms with {nearest.memory_bytes / 1e6:,.0f} MB ({knobs}): "
+        f"{tuning.target_recall}{within}; the best found is {nearest.recall:.4f} "
+        f"(standard error {nearest.recall_error:.4f}) in {nearest.ms:.3f} ms with "
+        f"{nearest.memory_bytes / 1e6:,.0f} MB ({knobs}): "
         f"lower the target{', raise the budget' if budgets else ''} or give more time"
     )

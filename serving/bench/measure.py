@@ -32,7 +32,7 @@ from serving.build import build_servable  # noqa: E402
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import metrics  # noqa: E402
 from serving.index_config import MOST_REORDERED, IndexConfig  # noqa: E402
-from serving.index_tuning import efforts  # noqa: E402
+from serving.index_tuning import efforts, mean_and_error  # noqa: E402
 
 RECALL_KS = (10, 100)
 BATCHES = (1, 32, 1000)
@@ -160,6 +160,11 @@ def _use_cores(count: int) -> None:
 
 def recall(system: System, queries: slice, k: int) -> float:
     """Returns the mean share of exact search's k best that a system finds, by id."""
+    return float(recalls(system, queries, k).mean())
+
+
+def recalls(system: System, queries: slice, k: int) -> np.ndarray:
+    """Returns of each query the share of exact search's k best, by id, [queries]."""
     whole = system.workload
     asked = whole.queries[: queries.stop]
     step = most_at_once(system)
@@ -168,11 +173,13 @@ def recall(system: System, queries: slice, k: int) -> float:
     ]
     found = np.concatenate(parts)[queries.start or 0 :]
     truth = whole.truth[queries, :k]
-    return float(metrics.recall_against_exact(found, truth, k).mean())
+    return metrics.recall_against_exact(found, truth, k)
 
 
 def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
     """Sets the cheapest effort that reaches a recall on the first queries.
+
+    By one standard error more than that, so that others reach it too.
 
     Args:
       system: May be told an effort.
@@ -186,19 +193,23 @@ def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
     k = RECALL_KS[0]
 
     @functools.cache
-    def found(leaves: int, reorder: int) -> float:
+    def measured(leaves: int, reorder: int) -> tuple[float, float]:
         system.effort = leaves, reorder
-        return recall(system, slice(0, half), k)
+        return mean_and_error(recalls(system, slice(0, half), k))
+
+    def sure(leaves: int, reorder: int) -> float:
+        mean, error = measured(leaves, reorder)
+        return mean - error
 
     leaves, most = _leaves_of(system), min(MOST_REORDERED, len(system.workload.vectors))
     goals = sorted({*_GOALS, target})
     tried = []
     for effort in dict.fromkeys(
-        one for goal in goals for one in efforts(found, leaves, k, most, goal)
+        one for goal in goals for one in efforts(sure, leaves, k, most, goal)
     ):
-        reached = found(*effort)
+        mean, _ = measured(*effort)
         system.effort = effort
-        tried.append((*effort, reached, _median_ms(system, 100)))
+        tried.append((*effort, mean, _median_ms(system, 100)))
     frontier = [
         one
         for one in sorted(tried, key=lambda point: point[3])
@@ -206,7 +217,7 @@ def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
             other[2] < one[2] or other[3] >= one[3] for other in tried if other != one
         )
     ]
-    enough = [one for one in frontier if one[2] >= target]
+    enough = [one for one in tried if sure(one[0], one[1]) >= target]
     chosen = (
         min(enough, key=lambda one: one[3])
         if enough
