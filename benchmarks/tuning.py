@@ -42,6 +42,7 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
             for seed in options.seeds:
                 tuning = {
                     "target_recall": target,
+                    "k": 10,
                     "minutes": options.minutes,
                     "seed": seed,
                 }

@@ -44,8 +44,8 @@ class TuningConfig(BaseModel):
 
     target_recall: float = Field(default=0.99, gt=0, le=1)
     """Least mean share of exact search's best k that the index finds, by id."""
-    k: PositiveInt = 10
-    """Results of a query, for the target."""
+    k: PositiveInt | None = None
+    """Results of a query, for the target; null: `index.k`."""
     max_ms: PositiveFloat | None = None
     """Most milliseconds of a single query, median, on one core; of all that keep it,
     what takes least memory is chosen. Null: the fastest is chosen."""

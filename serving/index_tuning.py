@@ -133,7 +133,7 @@ class _Search:
         self.vectors, self.config = vectors, config
         self.tuning = config.tuning
         self.size, self.dimensions = vectors.shape
-        k = min(self.tuning.k, self.size)
+        k = min(self.tuning.k or config.k, self.size)
         truth = metrics.exact_top_k(queries, vectors, k)[1]
         half = len(queries) // 2
         self.choosing = _Questions(queries[:half], truth[:half], k)
@@ -307,7 +307,7 @@ def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned
             search.build({"leaves": 0})
         _draw_builds(search, started + 60 * tuning.minutes)
     if search.kept is None:
-        raise UserError(_unreached(search.points, tuning))
+        raise UserError(_unreached(search.points, tuning, search.choosing.k))
     chosen, searcher = search.kept
     return Tuned(
         chosen,
@@ -450,7 +450,7 @@ def frontier(points: Iterable[Point]) -> list[Point]:
     return sorted(kept, key=lambda one: (one.ms, -one.recall))
 
 
-def _unreached(points: list[Point], tuning: TuningConfig) -> str:
+def _unreached(points: list[Point], tuning: TuningConfig, k: int) -> str:
     """Says that the target was missed, and what comes nearest."""
     reached = [one for one in points if one.reaches(tuning.target_recall)]
     budgets = [
@@ -466,7 +466,7 @@ def _unreached(points: list[Point], tuning: TuningConfig) -> str:
     within = f" within {' and '.join(budgets)}" if budgets else ""
     knobs = ", ".join(f"{name}={value}" for name, value in nearest.knobs.items())
     return (
-        f"no index that was tried reaches recall@{tuning.k} of "
+        f"no index that was tried reaches recall@{k} of "
         f"{tuning.target_recall}{within}; the best found is {nearest.recall:.4f} "
         f"(standard error {nearest.recall_error:.4f}) in {nearest.ms:.3f} ms with "
         f"{nearest.memory_bytes / 1e6:,.0f} MB ({knobs}): "

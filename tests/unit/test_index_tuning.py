@@ -52,7 +52,8 @@ def test_the_frontier_is_what_nothing_beats(points):
 )
 def test_the_cheapest_of_what_keeps_all_bounds_is_chosen(points, target, ms, memory):
     found = choose(
-        points, TuningConfig(target_recall=target, max_ms=ms, max_memory_mb=memory)
+        points,
+        TuningConfig(k=10, target_recall=target, max_ms=ms, max_memory_mb=memory),
     )
     kept = [
         one
@@ -93,7 +94,7 @@ def queries() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tuned(vectors, queries) -> index_tuning.Tuned:
-    tuning = TuningConfig(target_recall=0.97, builds=5)
+    tuning = TuningConfig(k=10, target_recall=0.97, builds=5)
     return tune(vectors, queries, IndexConfig(tuning=tuning))
 
 
@@ -136,7 +137,7 @@ def test_other_indexes_are_on_the_frontier_as_they_were_measured(
 
 def test_exact_search_is_a_choice_where_nothing_else_is_exact(vectors, queries):
     few = vectors[:300]
-    tuning = TuningConfig(target_recall=1, builds=1, max_memory_mb=0.0195)
+    tuning = TuningConfig(k=10, target_recall=1, builds=1, max_memory_mb=0.0195)
     found = tune(few, queries, IndexConfig(tuning=tuning))
     # 300 x 16 floats are 19,200 bytes; ScaNN's codes come on top of these.
     assert found.chosen.knobs == {"kind": "exact"}
@@ -144,7 +145,7 @@ def test_exact_search_is_a_choice_where_nothing_else_is_exact(vectors, queries):
 
 
 def test_a_smaller_index_is_taken_where_it_is_fast_enough(vectors, queries):
-    tuning = TuningConfig(target_recall=0.8, builds=8, max_ms=50)
+    tuning = TuningConfig(k=10, target_recall=0.8, builds=8, max_ms=50)
     found = tune(vectors, queries, IndexConfig(tuning=tuning))
     enough = [one for one in found.frontier if one.reaches(0.8)]
     assert found.chosen.memory_bytes <= 1.05 * min(one.memory_bytes for one in enough)
@@ -152,12 +153,18 @@ def test_a_smaller_index_is_taken_where_it_is_fast_enough(vectors, queries):
 
 
 def test_a_target_that_is_not_reached_shows_the_best_that_was_found(vectors, queries):
-    tuning = TuningConfig(target_recall=0.99, builds=1, max_memory_mb=0.5)
+    tuning = TuningConfig(k=10, target_recall=0.99, builds=1, max_memory_mb=0.5)
     with pytest.raises(UserError, match="within 0.5 MB; the best found is 0.99"):
         tune(vectors, queries, IndexConfig(tuning=tuning))
-    tuning = TuningConfig(builds=1, max_ms=1e-6)
+    tuning = TuningConfig(k=10, builds=1, max_ms=1e-6)
     with pytest.raises(UserError, match=r"recall@10 of 0.99 within 1e-06 ms; the best"):
         tune(vectors, queries, IndexConfig(tuning=tuning))
+
+
+def test_without_a_k_it_is_the_index_s_own(vectors, queries):
+    tuning = TuningConfig(builds=1, max_ms=1e-6)
+    with pytest.raises(UserError, match="reaches recall@7 of 0.99"):
+        tune(vectors, queries, IndexConfig(k=7, tuning=tuning))
 
 
 def test_one_query_is_too_few(vectors):
@@ -169,7 +176,7 @@ def test_one_query_is_too_few(vectors):
 @given(st.integers(2, 60), st.integers(1, 6))
 def test_tiny_catalogues_are_tuned_too(size, dimensions):
     vectors = np.random.default_rng(size).normal(size=(size, dimensions))
-    tuning = TuningConfig(target_recall=1, builds=2)
+    tuning = TuningConfig(k=10, target_recall=1, builds=2)
     found = tune(
         vectors.astype(np.float32),
         vectors[:4].astype(np.float32),
@@ -180,7 +187,7 @@ def test_tiny_catalogues_are_tuned_too(size, dimensions):
 
 
 def test_the_time_that_is_given_ends_the_search(vectors, queries):
-    tuning = TuningConfig(target_recall=0.5, minutes=1e-6, builds=20)
+    tuning = TuningConfig(k=10, target_recall=0.5, minutes=1e-6, builds=20)
     assert tune(vectors, queries, IndexConfig(tuning=tuning)).builds == 1
 
 
