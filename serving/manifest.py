@@ -40,8 +40,7 @@ def read(path: str) -> dict[str, Any]:
     """Reads the manifest of the servable in the folder `path`.
 
     Raises:
-      UserError: There is none, it is not JSON, it does not name the index, or a newer
-        Shortlist has written it.
+      UserError: There is none, it is not JSON, or it does not name the index.
     """
     target = os.path.join(path, _PATH)
     try:
@@ -56,6 +55,16 @@ def read(path: str) -> dict[str, Any]:
     index = content.get("index") if isinstance(content, dict) else None
     if not isinstance(index, dict) or not isinstance(index.get("kind"), str):
         raise UserError(f"{target} does not name the index; push the model again")
+    return content
+
+
+def read_known(path: str) -> dict[str, Any]:
+    """Reads the manifest of a servable that is to be loaded.
+
+    Raises:
+      UserError: As of `read`, or a newer Shortlist has made the servable.
+    """
+    content = read(path)
     if content.get("format", 0) > FORMAT:
         raise UserError(f"{path} was made by a newer Shortlist; upgrade this one")
     return content

@@ -111,7 +111,7 @@ class Recommender:
                 )
             raise UserError(f"{path} holds no SavedModel; name the folder of a version")
         self.path = path
-        self.manifest = manifest.read(path)
+        self.manifest = manifest.read_known(path)
         if "scann" in self.manifest["index"]["kind"]:
             load_scann_ops()
         try:

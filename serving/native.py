@@ -98,7 +98,7 @@ class NativeEngine:
             _copy(folder, self._copy.name)
             folder = self._copy.name
         self._folder = folder
-        self.plan = IndexPlan(**manifest.read(path)["index"])
+        self.plan = IndexPlan(**manifest.read_known(path)["index"])
         try:
             self.catalogue = read_table(os.path.join(folder, _CATALOGUE))
             self.ids, self.titles = (

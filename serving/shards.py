@@ -137,7 +137,7 @@ class ShardedRecommender(Recommender):
           UserError: One of them can't be loaded.
         """
         self.path = path
-        self.manifest = manifest.read(path)
+        self.manifest = manifest.read_known(path)
         self._shards = [Recommender(one) for one in shard_paths(path)]
         self.query_features = self._shards[0].query_features
         self._defaults = self._shards[0]._defaults

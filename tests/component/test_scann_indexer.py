@@ -20,7 +20,7 @@ from components.candidate_embedder import executor as embedder
 from components.scann_indexer import component, executor
 from serving import manifest
 from serving.errors import UserError
-from serving.index_config import IndexConfig
+from serving.index_config import IndexConfig, IndexPlan
 from serving.model import Recommender, shard_paths
 from serving.shards import open_engine, open_model
 
@@ -101,7 +101,8 @@ def test_the_manifest_says_what_was_asked_and_what_was_built(build):
     assert content["pipeline"] == "test"
     assert content["config"] == ABOUT["config"]
     assert (content["candidates"], content["dimensions"]) == (1682, 65)
-    asked = SCANN.model_dump(exclude_none=True, exclude={"training_sample", "shards"})
+    built_with = set(IndexPlan.model_fields) - {"training_sample"}
+    asked = SCANN.model_dump(exclude_none=True, include=built_with)
     assert {name: content["index"][name] for name in asked} == asked
     assert content["query_features"] == ["user_id"]
     assert "measured" not in content
@@ -122,6 +123,7 @@ def embedded_in_shards(made, new_artifact):
             {
                 "candidate_id": "movie_id",
                 "title": "movie_title",
+                "attributes": "{}",
                 "batch_size": 4096,
                 "shards": shards,
             },
@@ -269,7 +271,7 @@ def test_an_index_is_built_with_the_knobs_that_were_found(made, new_artifact, bu
         {
             "towers": [made("Trainer", "model")],
             "embeddings": [made("CandidateEmbedder", "embeddings")],
-            "interactions": [made("ExampleCleaner", "interactions")],
+            "interactions": [made("ExampleCleaner", "cleaned_interactions")],
         },
         {"knobs": [output]},
         dict(node.exec_properties),

@@ -467,7 +467,10 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
             "statistics.sample_rate=0",
             "statistics.sample_rate: input should be greater than 0, got 0",
         ),
-        ("index.leaves=0", "index.leaves: input should be greater than 0, got 0"),
+        (
+            "index.leaves=-1",
+            "index.leaves: input should be greater than or equal to 0, got -1",
+        ),
         (
             "index.leaves_to_search=41",
             "index: leaves_to_search (41) is more than leaves (40); lower it",
