@@ -24,18 +24,23 @@ TWO_WORKERS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"
 def embed(made, new_artifact):
     """Runs the executor as its component would have it run; returns the folder."""
 
-    def run(candidates, beam_args=None, **options) -> str:
+    def run(candidates, beam_args=None, previous=None, **options) -> str:
         model = made("Trainer", "model")
         node = component.CandidateEmbedder(
             channel_utils.as_channel([candidates]),
             channel_utils.as_channel([model]),
+            previous=previous and channel_utils.as_channel([previous]),
             candidate_id="movie_id",
             **options,
         )
         output = new_artifact(CandidateEmbeddings)
         context = base_beam_executor.BaseBeamExecutor.Context(beam_args)
         executor.Executor(context).Do(
-            {"candidates": [candidates], "model": [model]},
+            {
+                "candidates": [candidates],
+                "model": [model],
+                **({"previous": [previous]} if previous else {}),
+            },
             {"embeddings": [output]},
             dict(node.exec_properties),
         )
@@ -102,6 +107,43 @@ def test_a_candidate_that_lacks_a_title_shows_its_id(embed, new_examples):
     rows = [{"movie_id": b"5"}, {"movie_id": b"6", "movie_title": b"Six"}]
     found = rows_of(embed(new_examples({"train": [rows]}), title="movie_title"))
     assert {id_: row["title"] for id_, row in found.items()} == {"5": "5", "6": "Six"}
+
+
+def test_attributes_are_kept_beside_the_embedding(embed, new_examples):
+    rows = [
+        {"movie_id": b"5", "genres": [b"a", b"b"], "year": 1999.0, "country": b"FR"},
+        {"movie_id": b"6", "year": float("nan")},
+    ]
+    kinds = {"genres": "categories", "year": "number", "country": "category"}
+    found = rows_of(embed(new_examples({"train": [rows]}), attributes=kinds))
+    five, six = (
+        {name: row[f"attribute:{name}"] for name in kinds}
+        for row in (found["5"], found["6"])
+    )
+    assert five == {"genres": ["a", "b"], "year": 1999.0, "country": "FR"}
+    assert (six["genres"], six["country"]) == ([], "") and np.isnan(six["year"])
+
+
+@pytest.mark.parametrize("beam_args", [None, TWO_WORKERS])
+def test_what_a_servable_has_is_not_embedded_again(
+    embed, made, new_examples, towers_say, beam_args
+):
+    # The session's own catalogue was embedded with its titles.
+    servable = made("ScannIndexer", "model")
+    catalogue = made("ExampleCleaner", "cleaned_candidates")
+    options = {"title": "movie_title", "previous": servable}
+    rows = rows_of(embed(catalogue, beam_args, **options))
+    assert len(rows) == 1682
+    assert not any(row["embedding"] for row in rows.values())
+    new = [
+        {"movie_id": b"1", "movie_title": b"Another title"},
+        {"movie_id": b"new", "movie_title": b"New"},
+        {"movie_id": b"50", "movie_title": rows["50"]["title"].encode()},
+    ]
+    rows = rows_of(embed(new_examples({"train": [new]}), beam_args, **options))
+    assert [id_ for id_, row in rows.items() if row["embedding"]] == ["1", "new"]
+    found = np.array([rows[id_]["embedding"] for id_ in ("1", "new")], np.float32)
+    np.testing.assert_allclose(found, towers_say(["1", "new"]), rtol=0, atol=1e-6)
 
 
 def test_an_empty_catalogue_is_told_in_one_sentence(embed, new_examples, tmp_path):

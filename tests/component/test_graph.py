@@ -137,6 +137,33 @@ def test_a_tuner_stands_between_the_data_and_the_trainer():
     assert trainer.inputs["hyperparameters"].type_name == "HyperParameters"
 
 
+def test_an_update_trains_nothing():
+    built = pipeline.graph.build_pipeline(
+        config("index.knobs=tuned", "tuner.trials=0"),
+        Layout("not-made", "movielens-100k"),
+        update=True,
+    )
+    nodes = {node.id: node for node in built.components}
+    found = {
+        name: {one.id for one in node.upstream_nodes} for name, node in nodes.items()
+    }
+    blessed = {"BlessedTowers", "BlessedServable"}
+    trained = {"Trainer", "Transform.interactions", "Transform.candidates"}
+    expected = {
+        **{name: above for name, above in UPSTREAM.items() if name not in trained},
+        **{name: set() for name in blessed},
+        "CandidateEmbedder": {"ExampleCleaner"} | blessed,
+        "ScannIndexer": {"CandidateEmbedder"} | blessed,
+    }
+    assert found == expected
+    assert nodes["ExampleCleaner"].exec_properties["orphans"] == "drop"
+    # What only reads the sources is taken from the cache of a run.
+    before, after = parameters(build("index.knobs=tuned")), parameters(built)
+    shared = set(before) & set(after) - {"ExampleCleaner"}
+    assert {name for name in shared if before[name] != after[name]} == set()
+    assert compiler.Compiler().compile(built)
+
+
 @pytest.mark.parametrize(
     ("overrides", "split"),
     [
