@@ -163,19 +163,23 @@ class _Search:
         first = len(self.points)
 
         @functools.cache
-        def recall(leaves: int, reorder: int) -> float:
-            mean, error = self.choosing.recall(searcher, leaves, reorder)
+        def measured(leaves: int, reorder: int) -> tuple[float, float]:
+            return self.choosing.recall(searcher, leaves, reorder)
+
+        def sure(leaves: int, reorder: int) -> float:
+            mean, error = measured(leaves, reorder)
             return mean - error
 
         found_efforts = efforts(
-            recall,
+            sure,
             plan.leaves,
             self.choosing.k,
             min(MOST_REORDERED, self.size),
             self.tuning.target_recall,
         )
         for leaves, reorder in found_efforts:
-            self._measure(searcher, plan, knobs, leaves, reorder)
+            found_recall = measured(leaves, reorder)
+            self._measure(searcher, plan, knobs, leaves, reorder, found_recall)
         tried = self.points[first:]
         found = fastest(tried, self.tuning.target_recall)
         _log.info(
@@ -193,13 +197,14 @@ class _Search:
         knobs: dict[str, Any],
         leaves: int,
         reorder: int,
+        recall: tuple[float, float],
     ) -> None:
-        """Adds the point of one effort."""
+        """Times one effort and adds its point."""
         effort = {"leaves_to_search": leaves} if leaves else {}
         self._add(
             Point(
                 {"kind": "scann", **knobs, **effort, "reorder": reorder},
-                *self.choosing.recall(searcher, leaves, reorder),
+                *recall,
                 self.choosing.ms(searcher, leaves, reorder, _TIMED_QUERIES),
                 index_cost.searched_bytes(plan, self.size, self.dimensions),
             ),

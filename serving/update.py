@@ -137,6 +137,10 @@ def update_candidates(
     told |= changes.counts
     told["since"] += sum(changes.counts.values())
     candidates = table_as_candidates(table.take(changes.order), embeddings)
+    if config.knobs == "tuned":
+        # What was found stays, whether the index is changed or built anew.
+        found = engine.plan.model_dump(exclude={"reason"})
+        config = config.model_copy(update=found)
     plan = _kept_plan(config, engine.plan, told, embeddings.shape[1])
     if plan is None:
         _log.info("the index is built anew: %s", told)
@@ -203,8 +207,6 @@ def _kept_plan(
         return None  # there is nothing to keep
     if plan.spherical:
         return None  # ScaNN 1.3.2 puts what is new into a wrong partition
-    if config.knobs == "tuned":
-        return plan
     wanted = plan_index(config, told["built"], dimensions)
     per_query = {"k", "leaves_to_search", "reorder", "reason"}
     if wanted.model_dump(exclude=per_query) != plan.model_dump(exclude=per_query):

@@ -225,7 +225,17 @@ def test_other_knobs_build_the_index_anew(before, towers, tmp_path):
     assert index["update"]["since"] == 1
     config = IndexConfig(kind="scann", knobs="tuned")
     path = update(tmp_path / "3", towers, changed(1, 0, 0), before, config)
-    assert manifest.read(path)["index"] == manifest.read(before)["index"]
+    kept, given = (manifest.read(one)["index"] for one in (path, before))
+    assert {**kept, "reason": ""} == {**given, "reason": ""}
+    assert manifest.read(path)["update"]["since"] == 1
+    # Also where it is built anew.
+    config = config.model_copy(update={"rebuild_above": 0})
+    path = update(tmp_path / "4", towers, changed(1, 0, 0), before, config)
+    kept = manifest.read(path)["index"]
+    assert {**kept, "reason": "", "training_sample": 0} == {
+        **given, "reason": "", "training_sample": 0,
+    }  # fmt: skip
+    assert manifest.read(path)["update"]["since"] == 0
 
 
 def test_an_update_is_whole_in_a_process_of_its_own(
