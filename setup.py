@@ -42,6 +42,6 @@ setup(
     # Spelled out, the default makes an editable install a plain path entry, so that
     # a package added later is found without installing again.
     package_dir={"": "."},
-    package_data={"": ["*.pbtxt", "py.typed"]},
+    package_data={"": ["*.html", "*.pbtxt", "py.typed"]},
     entry_points={"console_scripts": ["shortlist = pipeline.cli:main"]},
 )

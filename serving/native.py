@@ -10,11 +10,12 @@ here (`serving.servable`), but for padding: a list has as many results as there 
 """
 
 import functools
+import itertools
 import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -78,6 +79,20 @@ def read_catalogue(path: str) -> pa.Table:
         return pa.ipc.open_file(pa.BufferReader(remote.read())).read_all()
 
 
+class Found(NamedTuple):
+    """What was found for a query, best first."""
+
+    ids: list[str]
+    titles: list[str]
+    scores: np.ndarray
+    """float32 [results]."""
+
+    def as_results(self) -> list[dict[str, Any]]:
+        """Returns `candidate_id`, `title` and `score` of each result."""
+        found = zip(self.ids, self.titles, self.scores.tolist(), strict=True)
+        return [{CANDIDATE_ID: i, TITLE: t, SCORE: s} for i, t, s in found]
+
+
 class NativeEngine:
     """A version of a model, loaded to answer natively."""
 
@@ -129,6 +144,11 @@ class NativeEngine:
         """The number of candidates."""
         return len(self.ids)
 
+    @property
+    def default_k(self) -> int:
+        """Results of a request that does not say how many."""
+        return self.plan.k
+
     def _load_queries(self) -> None:
         self.query_id: str | None = None
         file = os.path.join(self._folder, _QUERY_IDS)
@@ -178,6 +198,13 @@ class NativeEngine:
             for name, spec in specs.items()
         }
         return self._tower(**features)[EMBEDDING].numpy()
+
+    def known_queries(self, prefix: str, limit: int) -> list[str]:
+        """Returns the first query ids that begin so, of those that training knew."""
+        if self.query_id is None:
+            return []
+        known = (one for one in self._query_ids.row_of if one.startswith(prefix))
+        return list(itertools.islice(known, limit))
 
     def read_query(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
         """Reads query features that are given as text, for `recommend`.
@@ -307,7 +334,12 @@ class NativeEngine:
         return rows[at], found
 
     def nearest_batch(
-        self, queries: np.ndarray, k: int, leaves_to_search: int = 0, reorder: int = 0
+        self,
+        queries: np.ndarray,
+        k: int,
+        leaves_to_search: int = 0,
+        reorder: int = 0,
+        threads: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Finds the candidates with the highest dot products for many queries.
 
@@ -316,6 +348,7 @@ class NativeEngine:
           k: Results, at most as many as there are candidates.
           leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
           reorder: Hits that ScaNN rescores; 0: as the index was built.
+          threads: 1: ScaNN searches on the calling thread; 0: on all cores.
 
         Returns:
           Rows and scores, [batch, k], best first.
@@ -323,7 +356,12 @@ class NativeEngine:
         if self.searcher is None or not len(queries):
             return self._search_exactly(queries, k)
         effort = self._effort(k, leaves_to_search, reorder)
-        rows, scores = self.searcher.search_batched_parallel(queries, k, *effort)
+        search = (
+            self.searcher.search_batched
+            if threads == 1
+            else self.searcher.search_batched_parallel
+        )
+        rows, scores = search(queries, k, *effort)
         short = ~np.isfinite(scores).all(axis=1)
         if short.any() or rows.shape[1] < k:
             whole = np.full((len(queries), k), -1, np.int64)
@@ -393,19 +431,69 @@ class NativeEngine:
         if k is not None and k < 1:
             raise UserError(f"k must be at least 1, got {k}")
         embedded = self.embed({name: [value] for name, value in query.items()})[0]
-        rows, scores = self.nearest(
-            embedded,
-            k or self.plan.k,
-            self.rows_of(exclude),
-            leaves_to_search,
-            reorder,
-            self.survivors(filter),
+        found = self.find(
+            embedded, k or self.default_k, exclude, leaves_to_search, reorder, filter
         )
+        return found.as_results()
+
+    def find(
+        self,
+        query: np.ndarray,
+        k: int,
+        exclude: Sequence[str] = (),
+        leaves_to_search: int = 0,
+        reorder: int = 0,
+        filter: str = "",
+        exact: bool = False,
+    ) -> Found:
+        """Answers one query that is embedded.
+
+        Args:
+          query: float32 [dimensions].
+          k: Most results, at least 1.
+          exclude: Candidate ids to leave out.
+          leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
+          reorder: Hits that ScaNN rescores; 0: as the index was built.
+          filter: Restricts candidates by their attributes, see `serving.filters`.
+          exact: Search exhaustively.
+
+        Raises:
+          UserError: The filter can't be read, or there is nothing to filter by.
+        """
+        rows = self.rows_of(exclude)
+        within = self.survivors(filter)
+        if not exact:
+            found = self.nearest(query, k, rows, leaves_to_search, reorder, within)
+        elif within is not None:
+            found = self._nearest_exactly_within(query, k, rows, within)
+        else:
+            left = min(k, self.size - len(rows))
+            found = self._nearest_exactly(query, left, rows)
+        return self._described(*found)
+
+    def find_batch(
+        self, queries: np.ndarray, k: int, leaves_to_search: int = 0, reorder: int = 0
+    ) -> list[Found]:
+        """Answers many queries that are embedded, on the calling thread alone.
+
+        Args:
+          queries: float32 [batch, dimensions].
+          k: Results, at most as many as there are candidates.
+          leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
+          reorder: Hits that ScaNN rescores; 0: as the index was built.
+        """
+        if self.searcher is None or len(queries) == 1:
+            effort = (leaves_to_search, reorder)
+            return [
+                self._described(*self.nearest(query, k, frozenset(), *effort))
+                for query in queries
+            ]
+        found = self.nearest_batch(queries, k, leaves_to_search, reorder, threads=1)
+        return [self._described(*one) for one in zip(*found, strict=True)]
+
+    def _described(self, rows: np.ndarray, scores: np.ndarray) -> Found:
         at = rows.tolist()
-        found = zip(
-            self.ids.take(at), self.titles.take(at), scores.tolist(), strict=True
-        )
-        return [{CANDIDATE_ID: i, TITLE: t, SCORE: s} for i, t, s in found]
+        return Found(self.ids.take(at), self.titles.take(at), scores)
 
 
 def _kept(

@@ -18,8 +18,8 @@ import tensorflow as tf
 from serving import manifest
 from serving.errors import UserError
 from serving.model import Recommender, Signature, shard_paths
-from serving.native import NativeEngine, has_native_engine
-from serving.servable import CANDIDATE_ID, SCORE, K
+from serving.native import Found, NativeEngine, has_native_engine
+from serving.servable import CANDIDATE_ID, SCORE, TITLE, K
 
 Answer = dict[str, np.ndarray]
 """Columns of an answer by name, each [batch, any], best first, padded with -inf."""
@@ -188,6 +188,11 @@ class ShardedEngine:
         """The number of candidates."""
         return sum(shard.size for shard in self._shards)
 
+    @property
+    def default_k(self) -> int:
+        """Results of a request that does not say how many."""
+        return self._shards[0].default_k
+
     @functools.cached_property
     def _rows(self) -> list[np.ndarray]:
         """The row in one index over all of each row of a shard, by shard."""
@@ -202,6 +207,10 @@ class ShardedEngine:
     def embed(self, queries: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """Embeds raw query features, see `NativeEngine.embed`."""
         return self._shards[0].embed(queries)
+
+    def known_queries(self, prefix: str, limit: int) -> list[str]:
+        """Returns query ids that training knew, see `NativeEngine.known_queries`."""
+        return self._shards[0].known_queries(prefix, limit)
 
     def read_query(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
         """Reads query features that are given as text, see `NativeEngine`."""
@@ -241,11 +250,35 @@ class ShardedEngine:
         filter: str = "",
     ) -> list[dict[str, Any]]:
         """Answers one query, see `NativeEngine.recommend`."""
+        if k is not None and k < 1:
+            raise UserError(f"k must be at least 1, got {k}")
+        embedded = self.embed({name: [value] for name, value in query.items()})[0]
+        found = self.find(
+            embedded, k or self.default_k, exclude, leaves_to_search, reorder, filter
+        )
+        return found.as_results()
+
+    def find(self, query: np.ndarray, k: int, *options: Any) -> Found:
+        """Answers one query that is embedded, see `NativeEngine.find`."""
+        return _merge_found([one.find(query, k, *options) for one in self._shards], k)
+
+    def find_batch(
+        self, queries: np.ndarray, k: int, leaves_to_search: int = 0, reorder: int = 0
+    ) -> list[Found]:
+        """Answers many queries that are embedded, see `NativeEngine.find_batch`."""
         answers = [
-            shard.recommend(query, k, exclude, leaves_to_search, reorder, filter)
-            for shard in self._shards
+            one.find_batch(queries, min(k, one.size), leaves_to_search, reorder)
+            for one in self._shards
         ]
-        return merge_results(answers, k or self._shards[0].plan.k)
+        return [_merge_found(found, k) for found in zip(*answers, strict=True)]
+
+
+def _merge_found(answers: Iterable[Found], k: int) -> Found:
+    best = merge_results([one.as_results() for one in answers], k)
+    scores = np.array([one[SCORE] for one in best], np.float32)
+    return Found(
+        [one[CANDIDATE_ID] for one in best], [one[TITLE] for one in best], scores
+    )
 
 
 def open_model(path: str) -> Recommender:

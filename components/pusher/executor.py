@@ -15,6 +15,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from components.index_evaluator.executor import REPORT_FILE
+from serving import checksums
 from serving.build import add_measurements
 
 EVALUATION_KEY = "evaluation"
@@ -49,6 +50,8 @@ class Executor(executor.Executor):
             return
         io_utils.copy_dir(self.GetModelPath(input_dict), pushed.uri)
         add_measurements(pushed.uri, _report(input_dict))
+        # Last, of all that is pushed: a server knows by them that a copy is whole.
+        checksums.write(pushed.uri)
         destination = proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY],
             pusher_pb2.PushDestination(),

@@ -16,6 +16,7 @@ VERBS = {
     "update": "bring a pushed model up to date with its catalogue, train nothing",
     "metrics": "show the last run's evaluation",
     "recommend": "ask a pushed model for recommendations",
+    "serve": "serve pushed models by REST and gRPC, as TensorFlow Serving does",
     "tune": "find the cheapest index that reaches a recall",
     "bench": "compare ways to search, as the TFRS tutorial does, at any size",
     "synth": "make a synthetic log of any size, and a config that runs it",

@@ -19,6 +19,7 @@ from tfx.utils import path_utils
 
 from components.artifacts import IndexEvaluation
 from components.pusher import component, executor
+from serving import checksums
 from serving import model as serving_model
 
 REPORT = {
@@ -106,8 +107,15 @@ def names(base: pathlib.Path) -> list[str]:
 
 
 def files(folder: pathlib.Path) -> dict[str, bytes]:
+    """All files of a pushed version but the checksums, which must be right."""
+    checksums.verify(str(folder))
     paths = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    told = json.loads(found.pop(checksums.FILE))
+    assert {name: size for name, (size, _) in told.items()} == {
+        name: len(content) for name, content in found.items()
+    }
+    return found
 
 
 @pytest.mark.parametrize("blessed", [(False, True), (True, False), (False, False)])

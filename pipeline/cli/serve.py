@@ -1,0 +1,100 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""`shortlist serve`: TensorFlow Serving's API over pushed versions."""
+
+import argparse
+import dataclasses
+import os
+from typing import Any
+
+from serving.errors import UserError
+from serving.server.options import ServerOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--root",
+        default="runs",
+        metavar="DIR",
+        help="folder of all pipelines' runs; each that has pushed a version is served "
+        "under its own name (default: %(default)s)",
+    )
+    where.add_argument(
+        "--model-base-path",
+        metavar="DIR",
+        help="folder of one model's versions, as Pusher writes them",
+    )
+    where.add_argument(
+        "--model-config-file",
+        metavar="FILE",
+        help="TensorFlow Serving's model config: names, base paths, version policies "
+        "and labels; read again when it changes",
+    )
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="what the model is called (with --model-base-path; default: the folder's "
+        "name); with --root: only the pipeline of this name",
+    )
+    for field in dataclasses.fields(ServerOptions):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=field.default,
+            metavar=field.metadata["metavar"],
+            help=f"{field.metadata['help']}"
+            + (" (default: %(default)s)" if field.default != "" else ""),
+        )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Serves until it is stopped."""
+    settings: dict[str, Any] = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(ServerOptions)
+    }
+    server_options = ServerOptions(**settings)
+    from serving.server.model_config import ModelSettings, check_name, read_config
+    from serving.server.run import run
+
+    if options.model_config_file:
+        if options.name:
+            raise UserError("--name is for --model-base-path or --root")
+        models = read_config(options.model_config_file)
+    else:
+        paths = _base_paths(options)
+        for name in paths:
+            check_name(name)
+        models = [ModelSettings(name, path) for name, path in paths.items()]
+    run(models, server_options, options.model_config_file or "")
+    return 0
+
+
+def _base_paths(options: argparse.Namespace) -> dict[str, str]:
+    """Returns the folder of each model's versions, by the model's name."""
+    if options.model_base_path:
+        path = options.model_base_path.rstrip("/")
+        return {options.name or os.path.basename(os.path.abspath(path)): path}
+    from pipeline.layout import Layout
+
+    root = options.root
+    names = (
+        [options.name]
+        if options.name
+        else sorted(os.listdir(root))
+        if os.path.isdir(root)
+        else []
+    )
+    found = {
+        name: Layout(root, name).serving
+        for name in names
+        if os.path.isdir(Layout(root, name).serving)
+    }
+    if not found:
+        raise UserError(
+            f"no pushed version in {root}; run 'shortlist run CONFIG' first, or name "
+            "another --root, a --model-base-path or a --model-config-file"
+        )
+    return found

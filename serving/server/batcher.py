@@ -1,0 +1,206 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Gathers calls into batches for threads that answer them, within bounds.
+
+A batch is whatever waits when a thread is free, so that a lone call waits for nothing
+and a busy server answers many at a time. How many may wait is bounded, and a call that
+has waited past its deadline is not answered any more: what is taken in is answered in
+time, and what is too much is refused at once.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from serving.server.calls import Call
+from serving.server.engines import Answer, Engine
+from serving.server.failure import HTTP_STATUS, Code, Failure
+from serving.server.tensors import Tensors
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_S = 0.02
+"""How often deadlines are looked after."""
+
+
+class _Waiting(NamedTuple):
+    """A call whose answer somebody waits for."""
+
+    call: Call
+    deadline: float
+    """On the event loop's clock, seconds."""
+    future: asyncio.Future
+
+
+class Batcher:
+    """Answers calls by an engine in threads of its own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int = 1,
+        max_rows: int = 64,
+        wait_s: float = 0.0,
+        max_waiting: int = 1000,
+        observe: Callable[[int, float], None] = lambda rows, seconds: None,
+    ):
+        """Starts the threads. To be made, and used, within the event loop.
+
+        Args:
+          engine: Answers the calls.
+          threads: Batches that are answered at the same time.
+          max_rows: Queries of a batch, but for a call that has more by itself.
+          wait_s: How long to wait for more of them while a thread is free.
+          max_waiting: Calls that may wait.
+          observe: Told the rows and the seconds of each batch, on a thread.
+        """
+        self._engine, self._observe = engine, observe
+        self._max_rows, self._wait_s, self._max_waiting = max_rows, wait_s, max_waiting
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Waiting] = deque()
+        self._running: set[asyncio.Future] = set()
+        self._free = threads
+        self._wakeup: asyncio.Handle | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._batches: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"answers-{at}", daemon=True)
+            for at in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return len(self._waiting)
+
+    async def answer(self, call: Call, deadline: float) -> Tensors:
+        """Answers a call.
+
+        Args:
+          call: A checked one.
+          deadline: Until when, on the event loop's clock.
+
+        Raises:
+          Failure: Too many wait, the deadline is over, or the call can't be answered.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            raise Failure(
+                Code.RESOURCE_EXHAUSTED,
+                f"{self._max_waiting} requests wait already; try again later",
+                retry_after_s=1,
+            )
+        future = self._loop.create_future()
+        self._waiting.append(_Waiting(call, deadline, future))
+        if self._wakeup is None and self._free:
+            # What else has come in by now is dealt with first, and joins the batch.
+            self._wakeup = (
+                self._loop.call_later(self._wait_s, self._dispatch)
+                if self._wait_s
+                else self._loop.call_soon(self._dispatch)
+            )
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+        return await future
+
+    def _dispatch(self) -> None:
+        """Hands what waits to free threads."""
+        self._wakeup = None
+        while self._waiting and self._free:
+            batch = self._next_batch()
+            if batch:
+                self._free -= 1
+                self._running.update(one.future for one in batch)
+                self._batches.put(batch)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Takes the next calls, without those that nobody waits for any more."""
+        batch: list[_Waiting] = []
+        rows = 0
+        while self._waiting:
+            one = self._waiting[0]
+            if not one.future.done():
+                rows += one.call.rows
+                if batch and rows > self._max_rows:
+                    break
+                batch.append(one)
+            self._waiting.popleft()
+        return batch
+
+    def _work(self) -> None:
+        """Answers batches on a thread until there are no more."""
+        while (batch := self._batches.get()) is not None:
+            started = time.perf_counter()
+            answers = answer_each(self._engine, [one.call for one in batch])
+            self._observe(
+                sum(one.call.rows for one in batch), time.perf_counter() - started
+            )
+            try:
+                self._loop.call_soon_threadsafe(self._finish, batch, answers)
+            except RuntimeError:
+                return  # the event loop is gone, and all who waited with it
+
+    def _finish(self, batch: list[_Waiting], answers: list[Answer]) -> None:
+        self._free += 1
+        for one, answer in zip(batch, answers, strict=True):
+            self._running.discard(one.future)
+            if one.future.done():
+                continue
+            if isinstance(answer, Failure):
+                one.future.set_exception(answer)
+            else:
+                one.future.set_result(answer)
+        self._dispatch()
+
+    def _sweep(self) -> None:
+        """Fails what has waited past its deadline, until nothing waits."""
+        now, self._sweeping = self._loop.time(), None
+        for one in self._waiting:
+            if one.deadline <= now and not one.future.done():
+                one.future.set_exception(
+                    Failure(
+                        Code.DEADLINE_EXCEEDED,
+                        "the request was not answered before its deadline",
+                    )
+                )
+        if self._waiting:
+            self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    async def close(self) -> None:
+        """Ends the threads after what runs; nothing may wait any more."""
+        for _ in self._threads:
+            self._batches.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+
+def answer_each(engine: Engine, calls: Sequence[Call]) -> list[Answer]:
+    """Answers calls, so that what is wrong with one is that one's failure alone."""
+    try:
+        return engine.answer(calls)
+    # Nobody but the one who has sent it may be harmed by a request that no check has
+    # foreseen: it is told, with its trace, and the server goes on.
+    except Exception as error:  # noqa: BLE001
+        if len(calls) > 1:
+            return [answer for one in calls for answer in answer_each(engine, [one])]
+        return [_as_failure(error)]
+
+
+def _as_failure(error: Exception) -> Failure:
+    """Returns what an engine's exception means to who has asked."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        code = next(one for one in HTTP_STATUS if one.value[0] == error.error_code)
+        return Failure(code, str(error.message).splitlines()[0])
+    _log.error("a request failed", exc_info=error)
+    return Failure(Code.INTERNAL, f"{type(error).__name__}: {error}".splitlines()[0])

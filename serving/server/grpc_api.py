@@ -1,0 +1,199 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC: TensorFlow Serving's PredictionService and ModelService, by its own stubs."""
+
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf import message
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.server import proto_tensors
+from serving.server.access import Access
+from serving.server.calls import make_call
+from serving.server.failure import Code, Failure, invalid, user_errors
+from serving.server.model_config import settings_of
+from serving.server.service import Service, Target
+from serving.server.tensors import Signature, Tensors
+
+_SIGNATURE_DEF = "signature_def"
+
+_Handler = Callable[[Any, Any, grpc.aio.ServicerContext], Awaitable[message.Message]]
+
+
+def _handled(api: str) -> Callable[[_Handler], _Handler]:
+    """Makes a method tell failures by gRPC's means, and count what it answers."""
+
+    def wrap(method: _Handler) -> _Handler:
+        @functools.wraps(method)
+        async def handle(
+            self: "_Servicer", request: Any, context: grpc.aio.ServicerContext
+        ) -> message.Message:
+            started, code = time.perf_counter(), Code.OK
+            try:
+                self.check_access(context)
+                return await method(self, request, context)
+            except Failure as failure:
+                code = failure.code
+                await context.abort(code, failure.message)
+                raise  # never reached: abort raises
+            finally:
+                self.count(request, api, time.perf_counter() - started, code)
+
+        return handle
+
+    return wrap
+
+
+class _Servicer:
+    """What both services share."""
+
+    def __init__(self, service: Service, access: Access):
+        """Takes the service and who may use it."""
+        self._service, self._access = service, access
+
+    def check_access(self, context: grpc.aio.ServicerContext) -> None:
+        """Refuses who does not bear the token."""
+        metadata = dict(context.invocation_metadata() or ())
+        self._access.check(metadata.get("authorization"))
+
+    def count(self, request: Any, api: str, seconds: float, code: Code) -> None:
+        """Counts a request for a model that is served."""
+        name = request.model_spec.name if hasattr(request, "model_spec") else ""
+        if self._service.models.find(name):
+            self._service.metrics.request(name, api, "GRPC")(seconds, code)
+
+
+class PredictionService(
+    _Servicer, prediction_service_pb2_grpc.PredictionServiceServicer
+):
+    """Predict and GetModelMetadata."""
+
+    @_handled("predict")
+    async def Predict(  # noqa: N802  (the stub's name)
+        self,
+        request: predict_pb2.PredictRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> predict_pb2.PredictResponse:
+        """Answers a call of a signature."""
+        deadline = self._service.deadline(context.time_remaining())
+        target = _target(request.model_spec)
+        async with self._service.use(target) as (number, version):
+            signature = version.signatures.find(request.model_spec.signature_name)
+            wanted = _wanted_outputs(signature, request.output_filter)
+            given = _read_inputs(signature, request)
+            call = make_call(signature, given, version.limits)
+            outputs = await version.answer(call, deadline)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = target.name
+        response.model_spec.version.value = number
+        response.model_spec.signature_name = signature.name
+        for name in wanted:
+            proto_tensors.write(outputs[name], response.outputs[name])
+        return response
+
+    @_handled("metadata")
+    async def GetModelMetadata(  # noqa: N802
+        self,
+        request: get_model_metadata_pb2.GetModelMetadataRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Tells the signatures of a version."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid(
+                "GetModelMetadataRequest must specify at least one metadata_field"
+            )
+        for field in request.metadata_field:
+            if field != _SIGNATURE_DEF:
+                raise invalid(f"Metadata field {field} is not supported")
+        return self._service.metadata(_target(request.model_spec))
+
+
+class ModelService(_Servicer, model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    @_handled("status")
+    async def GetModelStatus(  # noqa: N802
+        self,
+        request: get_model_status_pb2.GetModelStatusRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """Tells the states of a model's versions."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        return self._service.status(_target(request.model_spec))
+
+    @_handled("reload")
+    async def HandleReloadConfigRequest(  # noqa: N802
+        self,
+        request: model_management_pb2.ReloadConfigRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Serves other models or versions; answers when all of them are available."""
+        with user_errors():
+            settings = settings_of(request.config)
+        await self._service.models.configure(settings)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = 0
+        return response
+
+
+def _target(spec: model_pb2.ModelSpec) -> Target:
+    """Returns which model a request is for.
+
+    Raises:
+      Failure: It names none.
+    """
+    if not spec.name:
+        raise invalid("Missing model name in request.")
+    choice = spec.WhichOneof("version_choice")
+    return Target(
+        spec.name,
+        spec.version.value if choice == "version" else None,
+        spec.version_label if choice == "version_label" else None,
+    )
+
+
+def _read_inputs(signature: Signature, request: predict_pb2.PredictRequest) -> Tensors:
+    """Reads the inputs of a request; unknown ones are told of by the signature."""
+    signature.check_names(request.inputs)
+    return {
+        name: proto_tensors.read(name, proto, signature.inputs[name])
+        for name, proto in request.inputs.items()
+    }
+
+
+def _wanted_outputs(signature: Signature, names: Any) -> list[str]:
+    """Returns the outputs that a request wants, all if it does not say."""
+    for at, name in enumerate(names):
+        if name not in signature.outputs:
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected "
+                f"to be in the set {{{','.join(signature.outputs)}}}."
+            )
+        if name in names[:at]:
+            raise invalid(f"duplicate output tensor alias: {name}")
+    return list(names) or list(signature.outputs)
+
+
+def add_services(server: grpc.aio.Server, service: Service, access: Access) -> None:
+    """Adds both services to a server."""
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PredictionService(service, access), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        ModelService(service, access), server
+    )

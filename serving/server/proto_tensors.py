@@ -1,0 +1,101 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""TensorProtos of gRPC requests to tensors and back."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from serving.server.failure import invalid
+from serving.server.tensors import Input, Shape, Tensor, of_array, size_of
+
+
+def read(name: str, proto: tensor_pb2.TensorProto, wanted: Input) -> Tensor:
+    """Reads an input.
+
+    Args:
+      name: Of the input, for errors.
+      proto: As it came in.
+      wanted: What the signature takes.
+
+    Raises:
+      Failure: It is of another type, or not whole.
+    """
+    if proto.dtype != wanted.dtype.as_datatype_enum:
+        raise invalid(
+            f"Expected input '{name}' to be {wanted.dtype.name}, got "
+            f"{_type_name(proto.dtype)}"
+        )
+    shape = _shape(name, proto)
+    if wanted.dtype == tf.string and len(proto.string_val) == size_of(shape):
+        return Tensor(list(proto.string_val), shape)
+    return _read_any(name, proto, shape)
+
+
+def _type_name(dtype: int) -> str:
+    try:
+        return tf.dtypes.as_dtype(dtype).name
+    except TypeError:
+        return f"type {dtype}"
+
+
+def _shape(name: str, proto: tensor_pb2.TensorProto) -> Shape:
+    """Returns the shape of a tensor that says it and can be as large.
+
+    A few bytes may claim any shape: a list of values that is too short is filled up
+    with the last one. So a tensor may be as large as its message, times a little.
+    """
+    if proto.tensor_shape.unknown_rank:
+        raise invalid(f"Input '{name}' has no shape")
+    shape = tuple(one.size for one in proto.tensor_shape.dim)
+    if any(size < 0 for size in shape):
+        raise invalid(f"Input '{name}' has a shape with a negative size: {list(shape)}")
+    if size_of(shape) > _MOST_FILLED + proto.ByteSize():
+        raise invalid(f"Input '{name}' has fewer values than its shape {list(shape)}")
+    return shape
+
+
+_MOST_FILLED = 4096
+"""Values beyond those of a message's bytes that filling up may make."""
+
+
+def _read_any(name: str, proto: tensor_pb2.TensorProto, shape: Shape) -> Tensor:
+    """Reads a tensor in whatever form: values, one for all, or raw content."""
+    try:
+        return of_array(tf.make_ndarray(proto))
+    except (TypeError, ValueError, IndexError):
+        raise invalid(
+            f"Input '{name}' does not hold the values of its shape {list(shape)}"
+        ) from None
+
+
+def write(tensor: Tensor, proto: tensor_pb2.TensorProto) -> None:
+    """Writes an output, its values in the field of their type.
+
+    Args:
+      tensor: The output.
+      proto: Empty; it is filled.
+    """
+    for size in tensor.shape:
+        proto.tensor_shape.dim.add().size = size
+    values: Any = tensor.values
+    if isinstance(values, np.ndarray):
+        proto.dtype = tf.dtypes.as_dtype(values.dtype).as_datatype_enum
+        getattr(proto, _FIELDS[values.dtype.type]).extend(values.tolist())
+        return
+    proto.dtype = tf.string.as_datatype_enum
+    proto.string_val.extend(
+        one if isinstance(one, bytes) else one.encode() for one in values
+    )
+
+
+_FIELDS = {
+    np.float32: "float_val",
+    np.float64: "double_val",
+    np.int32: "int_val",
+    np.int64: "int64_val",
+    np.bool_: "bool_val",
+}
+"""Those of the types that a servable's signatures return."""
