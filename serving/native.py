@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from serving import filters, manifest, scann_files
+from serving import filters, histories, manifest, scann_files
 from serving.candidates import FINGERPRINT, Candidates
 from serving.errors import UserError
 from serving.exact import ExactSearch, best
@@ -42,6 +42,7 @@ _QUERY_IDS = "query_ids.arrow"
 _QUERIES = "queries.npy"
 _TOWER = "query_tower"
 _ATTRIBUTES = "attributes"
+_HISTORIES = "histories"
 _NO_ENGINE = (
     "{} has no native engine; push the model again, with index.kind auto, exact or "
     "scann"
@@ -205,6 +206,38 @@ class NativeEngine:
             return []
         known = (one for one in self._query_ids.row_of if one.startswith(prefix))
         return list(itertools.islice(known, limit))
+
+    @functools.cached_property
+    def _histories(self) -> histories.Histories | None:
+        folder = os.path.join(self._folder, _HISTORIES)
+        return histories.Histories(folder) if os.path.isdir(folder) else None
+
+    def history(self, query_id: str, limit: int) -> tuple[list[dict[str, str]], int]:
+        """Returns what training has seen a query choose.
+
+        Args:
+          query_id: Of the query.
+          limit: Most candidates.
+
+        Returns:
+          `candidate_id` and `title` of some, and how many they were in all; none of
+          an id that training did not know.
+
+        Raises:
+          UserError: The version keeps no histories.
+        """
+        if self._histories is None:
+            raise UserError(
+                "the version keeps no histories; push the model again, with a query id "
+                "among its features"
+            )
+        position = self._query_ids.row_of.get(query_id)
+        if position is None:
+            return [], 0
+        rows, total = self._histories.of(position)
+        at = rows[:limit].tolist()
+        found = zip(self.ids.take(at), self.titles.take(at), strict=True)
+        return [{CANDIDATE_ID: i, TITLE: t} for i, t in found], total
 
     def read_query(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
         """Reads query features that are given as text, for `recommend`.
@@ -526,6 +559,7 @@ def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) 
             write_table(os.path.join(made, _QUERY_IDS), {name: query_ids})
             queries = _embed_ids(towers, name, [*query_ids, ""])
             np.save(os.path.join(made, _QUERIES), queries)
+            histories.copy(towers.path, candidates.ids, os.path.join(made, _HISTORIES))
         towers.save_query_tower(os.path.join(made, _TOWER))
         _copy(made, os.path.join(path, FOLDER))
     if scann:

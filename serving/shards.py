@@ -212,6 +212,13 @@ class ShardedEngine:
         """Returns query ids that training knew, see `NativeEngine.known_queries`."""
         return self._shards[0].known_queries(prefix, limit)
 
+    def history(self, query_id: str, limit: int) -> tuple[list[dict[str, str]], int]:
+        """Returns what a query has chosen, see `NativeEngine.history`."""
+        answers = [one.history(query_id, limit) for one in self._shards]
+        chosen = [one for found, _ in answers for one in found]
+        # Each shard knows its own candidates, and how many they are in all.
+        return chosen[:limit], answers[0][1]
+
     def read_query(self, query: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
         """Reads query features that are given as text, see `NativeEngine`."""
         return self._shards[0].read_query(query)

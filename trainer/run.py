@@ -8,13 +8,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
+from serving import histories
 from serving.towers import QUERY_ID, RECIPE
 from trainer.checkpoints import kept_figure
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.distribution import is_chief, make_strategy
 from trainer.export import Side, TwoTowers
+from trainer.features import vocabulary_name
 from trainer.fit import fit
 from trainer.inputs import FnArgs, Inputs, delete_state, read_inputs, state_folder
 from trainer.model import TwoTowerModel
@@ -69,6 +72,7 @@ def run_fn(fn_args: FnArgs) -> None:
         _save_recipe(path, recipe, training, temperature)
         if inputs.query_id:
             _save_query_id(path, inputs.query_id)
+            _save_histories(path, inputs, inputs.query_id)
     if is_chief(strategy):
         delete_state(fn_args)
 
@@ -112,6 +116,13 @@ def _save_query_id(path: str, query_id: str) -> None:
     }
     with tf.io.gfile.GFile(os.path.join(path, QUERY_ID), "w") as file:
         file.write(json.dumps(about))
+
+
+def _save_histories(path: str, inputs: Inputs, query_id: str) -> None:
+    """Writes beside the towers what they have seen each query choose."""
+    ids = np.reshape(inputs.train.query[query_id], -1)
+    size = inputs.query_graph.vocabulary_size_by_name(vocabulary_name(query_id))
+    histories.write(path, ids, inputs.train.candidate, size, inputs.every_candidate)
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@ def document(service: Service) -> dict[str, Any]:
                 "/metadata", {"get": _get("Signatures of a version", "Metadata")}
             ),
             **_for_targets("/queries", {"get": _queries()}),
+            **_for_targets("/history", {"get": _history(features)}),
             **_operations(),
         },
         "components": {
@@ -154,6 +155,17 @@ def _queries() -> dict[str, Any]:
     }
 
 
+def _history(features: Iterable[str]) -> dict[str, Any]:
+    return {
+        "summary": "What training has seen a query choose, by its id",
+        "parameters": [
+            *(_parameter(name, {"type": "string"}, "the id") for name in features),
+            _parameter("limit", _INT32, "most candidates"),
+        ],
+        "responses": _answers("History"),
+    }
+
+
 def _get(summary: str, schema: str) -> dict[str, Any]:
     return {"summary": summary, "responses": _answers(schema)}
 
@@ -243,6 +255,10 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
         "Metadata": _object(
             {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
             "model_spec", "metadata",
+        ),
+        "History": _object(
+            {"history": {"type": "array"}, "total": {"type": "integer"}},
+            "history", "total",
         ),
         "Queries": _object(
             {"feature": {"type": ["string", "null"]}, "ids": _TEXTS}, "feature", "ids"

@@ -28,7 +28,9 @@ from serving.server.service import Recommendation, Service, Target
 
 _TARGET = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _POST = re.compile(_TARGET + r":(predict|classify|regress|recommend)", re.IGNORECASE)
-_GET = re.compile(_TARGET + r"(?:[:/](recommend|metadata|queries))?", re.IGNORECASE)
+_GET = re.compile(
+    _TARGET + r"(?:[:/](recommend|metadata|queries|history))?", re.IGNORECASE
+)
 _ALL_MODELS = re.compile(r"/v1/models/?", re.IGNORECASE)
 _OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that need no token: who watches over the server has none."""
@@ -138,6 +140,8 @@ class Rest:
             return await self._recommend(target, asked)
         if api == "queries":
             return await self._queries(target, _parameters(scope))
+        if api == "history":
+            return await self._history(target, _parameters(scope))
         if api == "metadata":
             return _metadata_json(self._service.metadata(target))
         if api == "status":
@@ -166,6 +170,15 @@ class Rest:
         prefix, limit = _one(parameters, "prefix", ""), _number(parameters, "limit", 20)
         found = await self._service.known_queries(target, prefix, limit)
         return json_tensors.dumps(found)
+
+    async def _history(self, target: Target, parameters: dict[str, list[str]]) -> bytes:
+        limit = _number(parameters, "limit", 50)
+        return json_tensors.dumps(
+            await self._service.history(
+                target, {name: _one(parameters, name, "") for name in list(parameters)},
+                limit,
+            )
+        )  # fmt: skip
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """Reads the body of a request, within bounds of size and time."""

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
+from serving.errors import UserError
 from serving.queries import read_query
 from serving.servable import (
     CANDIDATE_ID,
@@ -25,7 +26,7 @@ from serving.servable import (
 )
 from serving.server.calls import make_call
 from serving.server.engines import EXACT, query_features
-from serving.server.failure import Code, Failure, user_errors
+from serving.server.failure import Code, Failure, invalid, user_errors
 from serving.server.metrics import Metrics
 from serving.server.models import Models, Tracked
 from serving.server.options import ServerOptions
@@ -140,6 +141,36 @@ class Service:
                 engine.known_queries, prefix, max(0, min(limit, _MOST_LISTED))
             )
             return {"feature": engine.query_id, "ids": ids}
+
+    async def history(
+        self, target: Target, query: Mapping[str, str], limit: int
+    ) -> dict[str, Any]:
+        """Returns what training has seen a query choose.
+
+        Args:
+          target: The version that is asked.
+          query: The query's id, by the name of its feature.
+          limit: Most candidates.
+
+        Returns:
+          `history`, ids and titles, and `total`, how many they were in all.
+
+        Raises:
+          Failure: The version keeps no histories, or the query is not told by its id.
+        """
+        async with self.use(target) as (_, version):
+            engine = version.engine
+            if engine is None or engine.query_id is None:
+                raise Failure(Code.NOT_FOUND, "the version keeps no histories")
+            if query.keys() != {engine.query_id}:
+                raise invalid(f"name the query by {engine.query_id}=… alone")
+            try:
+                found, total = await asyncio.to_thread(
+                    engine.history, query[engine.query_id], max(0, limit)
+                )
+            except UserError as error:
+                raise Failure(Code.NOT_FOUND, str(error)) from None
+            return {"history": found, "total": total}
 
     def status(self, target: Target) -> get_model_status_pb2.GetModelStatusResponse:
         """Returns the states of a model's versions, or of the one that is named.
