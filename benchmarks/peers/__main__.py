@@ -90,9 +90,7 @@ def _options() -> argparse.Namespace:
 
 def _measure_all(options: argparse.Namespace) -> None:
     """Measures what is wanted and not yet in the results file."""
-    install = [sys.executable, "requirements/install.py", "peers"]
-    if subprocess.run(install, cwd=record.ROOT).returncode:
-        raise UserError("the libraries could not be installed; the reason is above")
+    peers_python()
     content = _begun(options)
     names = options.system or list(SYSTEMS)
     for workload in options.workload or workloads.WORKLOADS:
@@ -105,6 +103,18 @@ def _measure_all(options: argparse.Namespace) -> None:
         for number in range(options.rounds):
             for name in names:
                 measurement.ask(name, number)
+
+
+def peers_python() -> Path:
+    """Installs the libraries, where they are not, and returns their interpreter.
+
+    Raises:
+      UserError: They can't be installed.
+    """
+    install = [sys.executable, "requirements/install.py", "peers"]
+    if subprocess.run(install, cwd=record.ROOT).returncode:
+        raise UserError("the libraries could not be installed; the reason is above")
+    return _PEERS_PYTHON
 
 
 def _begun(options: argparse.Namespace) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import itertools
 import json
 import sys
 import time
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -57,9 +58,9 @@ class Result:
         """Takes the time at which requests begin to count."""
         self._began = began
         self.statuses: Counter[str] = Counter()
-        self._seconds: list[float] = []
-        self._accepted: list[bool] = []
-        self._due: list[float] = []
+        # Half an hour of requests are millions.
+        self._seconds, self._due = array("d"), array("d")
+        self._accepted = array("b")
 
     def add(self, due: float, status: str) -> None:
         """Adds an answer, or what came instead."""
@@ -72,7 +73,7 @@ class Result:
 
     def as_values(self, seconds: float) -> dict[str, Any]:
         """Returns counts, and milliseconds of what was accepted."""
-        accepted = np.array(self._accepted, bool)
+        accepted = np.array(self._accepted).astype(bool)
         taken = np.array(self._seconds) * 1e3
         return {
             "statuses": dict(self.statuses),

@@ -1,6 +1,10 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC: TensorFlow Serving's PredictionService and ModelService, by its own stubs."""
+"""gRPC: TensorFlow Serving's PredictionService and ModelService, by its own messages.
+
+Methods are added by name, and not by the generated servicers, whose requests can't be
+read without a failure of the server where a client sends anything else.
+"""
 
 import functools
 import time
@@ -14,9 +18,7 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
 )
 
 from serving.server import proto_tensors
@@ -43,6 +45,8 @@ def _handled(api: str) -> Callable[[_Handler], _Handler]:
             started, code = time.perf_counter(), Code.OK
             try:
                 self.check_access(context)
+                if request is None:
+                    raise invalid("the request is no message of the method's type")
                 return await method(self, request, context)
             except Failure as failure:
                 code = failure.code
@@ -75,9 +79,7 @@ class _Servicer:
             self._service.metrics.request(name, api, "GRPC")(seconds, code)
 
 
-class PredictionService(
-    _Servicer, prediction_service_pb2_grpc.PredictionServiceServicer
-):
+class PredictionService(_Servicer):
     """Predict and GetModelMetadata."""
 
     @_handled("predict")
@@ -122,7 +124,7 @@ class PredictionService(
         return self._service.metadata(_target(request.model_spec))
 
 
-class ModelService(_Servicer, model_service_pb2_grpc.ModelServiceServicer):
+class ModelService(_Servicer):
     """GetModelStatus and HandleReloadConfigRequest."""
 
     @_handled("status")
@@ -189,11 +191,48 @@ def _wanted_outputs(signature: Signature, names: Any) -> list[str]:
     return list(names) or list(signature.outputs)
 
 
+_METHODS: dict[str, dict[str, tuple[Any, type[_Servicer]]]] = {
+    "tensorflow.serving.PredictionService": {
+        "Predict": (predict_pb2.PredictRequest, PredictionService),
+        "GetModelMetadata": (
+            get_model_metadata_pb2.GetModelMetadataRequest, PredictionService
+        ),
+    },
+    "tensorflow.serving.ModelService": {
+        "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, ModelService),
+        "HandleReloadConfigRequest": (
+            model_management_pb2.ReloadConfigRequest, ModelService
+        ),
+    },
+}  # fmt: skip
+"""Requests by the full name of a service and a method."""
+
+
 def add_services(server: grpc.aio.Server, service: Service, access: Access) -> None:
     """Adds both services to a server."""
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(service, access), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        ModelService(service, access), server
-    )
+    for name, methods in _METHODS.items():
+        handlers = {
+            method: grpc.unary_unary_rpc_method_handler(
+                getattr(servicer(service, access), method),
+                request_deserializer=_reader(kind),
+                response_serializer=message.Message.SerializeToString,
+            )
+            for method, (kind, servicer) in methods.items()
+        }
+        handler = grpc.method_handlers_generic_handler(name, handlers)
+        server.add_generic_rpc_handlers((handler,))
+
+
+def _reader(kind: type[message.Message]) -> Callable[[bytes], message.Message | None]:
+    """Returns what reads a request, or returns None where it can't be read.
+
+    Left to gRPC, such a request is a failure of the server.
+    """
+
+    def read(content: bytes) -> message.Message | None:
+        try:
+            return kind.FromString(content)
+        except message.DecodeError:
+            return None
+
+    return read

@@ -351,48 +351,67 @@ class Models:
     async def configure(self, settings: Iterable[ModelSettings]) -> None:
         """Serves other models, or other versions of them, from now on.
 
-        Returns when all of them have a version that answers.
+        Returns when all of them have a version that answers; if one has none, all stays
+        as it was.
 
         Raises:
-          Failure: One of them has none that can be loaded, or a label is for a version
-            that is not available.
+          Failure: One of them has no version that can be loaded, or a label is for a
+            version that is not available.
         """
-        settings = list(settings)
         async with self._looking:
-            kept = {one.name: self._models.get(one.name) for one in settings}
-            for one in settings:
-                model = kept[one.name]
-                if model is None or model.settings.base_path != one.base_path:
-                    kept[one.name] = Model(one, self._options, self._metrics)
-                else:
-                    model.settings = one
-            before = set(self._models.values())
-            self._models = {name: model for name, model in kept.items() if model}
-            for model in before - set(self._models.values()):
-                await model.close()
-        # Without checksums a version is whole when two looks find it the same.
-        for _ in range(2):
-            await self.look()
-        self._check_configured()
+            before = dict(self._models)
+            told = {name: model.settings for name, model in before.items()}
+            after = {one.name: self._model_for(one) for one in settings}
+            try:
+                # Without checksums a version is whole when two looks find it the same.
+                for model in [*after.values()] * 2:
+                    await model.look()
+                _check(after.values())
+            except Failure:
+                for name, model in before.items():
+                    model.settings = told[name]
+                    await model.look()
+                await _close(set(after.values()) - set(before.values()))
+                raise
+            self._models = after
+            await _close(set(before.values()) - set(after.values()))
 
-    def _check_configured(self) -> None:
-        for model in self:
-            name = model.settings.name
-            if not model.available:
-                errors = [one.error for one in model.tracked.values() if one.error]
-                raise Failure(
-                    Code.UNKNOWN,
-                    f"the model '{name}' has no version that can be loaded"
-                    + (f": {errors[-1]}" if errors else ""),
-                )
-            for label, number in model.settings.labels:
-                if model.labels.get(label) != number:
-                    raise Failure(
-                        Code.FAILED_PRECONDITION,
-                        f"the label '{label}' of model '{name}' is for version "
-                        f"{number}, which is not available",
-                    )
+    def _model_for(self, settings: ModelSettings) -> Model:
+        """Returns the model of a name with new settings, a new one for another path."""
+        model = self._models.get(settings.name)
+        if model is None or model.settings.base_path != settings.base_path:
+            return Model(settings, self._options, self._metrics)
+        model.settings = settings
+        return model
 
     async def close(self) -> None:
         """Closes all models after their last requests."""
-        await asyncio.gather(*(model.close() for model in self))
+        await _close(self._models.values())
+
+
+async def _close(models: Iterable[Model]) -> None:
+    await asyncio.gather(*(model.close() for model in models))
+
+
+def _check(models: Iterable[Model]) -> None:
+    """Refuses models without a version that answers, and labels without theirs.
+
+    Raises:
+      Failure: There is one.
+    """
+    for model in models:
+        name = model.settings.name
+        if not model.available:
+            errors = [one.error for one in model.tracked.values() if one.error]
+            raise Failure(
+                Code.UNKNOWN,
+                f"the model '{name}' has no version that can be loaded"
+                + (f": {errors[-1]}" if errors else ""),
+            )
+        for label, number in model.settings.labels:
+            if model.labels.get(label) != number:
+                raise Failure(
+                    Code.FAILED_PRECONDITION,
+                    f"the label '{label}' of model '{name}' is for version {number}, "
+                    "which is not available",
+                )
