@@ -3,17 +3,44 @@
 """`shortlist recommend`: raw query features in, ids, titles and scores out."""
 
 import argparse
+import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import options as shared
 from serving.errors import UserError
 
+if TYPE_CHECKING:
+    from serving.client import ServerError
+
+_UNAUTHORIZED, _NOT_FOUND = 401, 404
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
-    shared.add_model(parser)
+    where = shared.add_model(parser)
+    where.add_argument(
+        "--server",
+        metavar="URL",
+        help="ask a running 'shortlist serve' instead, e.g. http://127.0.0.1:8501; "
+        "loads no model and so answers at once",
+    )
     shared.add_pipeline(parser)
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="with --server: the model to ask (default: the only one that is served)",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="with --server: file with the token that the server wants to be shown",
+    )
+    parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="with --server: PEM file of the authority that has signed its certificate",
+    )
     parser.add_argument(
         "--query",
         action="append",
@@ -48,10 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Loads the model and prints its answer."""
+    """Asks a server, or loads the model, and prints the answer."""
+    _check(options)
     query = _query(options.query)
-    path = options.model or shared.newest_version(options.root, options.pipeline)
-    found = _ask(path, query, options)
+    if options.server is not None:
+        found = _ask_server(query, options)
+    else:
+        path = options.model or shared.newest_version(options.root, options.pipeline)
+        found = _ask(path, query, options)
     if options.format == "json":
         print(json.dumps({"query": query, "recommendations": found}, indent=2))
         return 0
@@ -63,6 +94,47 @@ def execute(options: argparse.Namespace) -> int:
     if not found:
         print("no candidates are left")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuses options that would be ignored."""
+    if options.server is not None:
+        if options.pipeline:
+            raise UserError("--pipeline is for --root; a server's model is --name")
+        return
+    for name in ("name", "token_file", "ca_file"):
+        if getattr(options, name):
+            raise UserError(f"--{name.replace('_', '-')} is for --server; name its URL")
+
+
+def _ask_server(
+    query: dict[str, str | list[str]], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Lets a server answer."""
+    from serving.client import Client, ServerError
+    from serving.tokens import read_token
+
+    token = read_token(options.token_file) if options.token_file else None
+    with Client(
+        options.server, model=options.name, token=token, ca_file=options.ca_file
+    ) as client:
+        try:
+            found = client.recommend(query, options.k, options.exclude, options.filter)
+        except ServerError as error:
+            raise UserError(_sentence(error, options)) from None
+    return [dataclasses.asdict(one) for one in found.results]
+
+
+def _sentence(error: "ServerError", options: argparse.Namespace) -> str:
+    """Returns what a server says, and which option mends it."""
+    if error.status is None:
+        return str(error)
+    mend = ""
+    if error.status == _UNAUTHORIZED:
+        mend = " (here: --token-file FILE)"
+    elif error.status == _NOT_FOUND and options.name:
+        mend = "; leave --name out to learn what it serves"
+    return f"{options.server} says: {error}{mend}"
 
 
 def _ask(

@@ -4,8 +4,8 @@
 
 import hmac
 
-from serving.errors import UserError
 from serving.server.failure import Code, Failure
+from serving.tokens import read_token
 
 _SCHEME = "bearer"
 
@@ -22,18 +22,9 @@ class Access:
         """Reads the token from a file; "" lets everybody in.
 
         Raises:
-          UserError: The file can't be read or is empty.
+          UserError: The file can't be read or holds no token.
         """
-        if not path:
-            return cls(None)
-        try:
-            with open(path, encoding="utf-8") as file:
-                token = file.read().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--token-file {path} can't be read ({error})") from None
-        if not token:
-            raise UserError(f"--token-file {path} is empty; write a token into it")
-        return cls(token)
+        return cls(read_token(path) if path else None)
 
     def check(self, authorization: str | None) -> None:
         """Refuses who does not bear the token.
