@@ -26,6 +26,7 @@ import numpy as np
 import uvloop
 
 _TICK_S = 0.0005
+_NOT_SENT = "not sent: no connection was free"
 _HOST = "127.0.0.1"
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p999": 99.9}
 
@@ -49,6 +50,9 @@ class Plan:
     """At the beginning, of which nothing counts."""
     limit: float = 10.0
     """Seconds after which an answer is not waited for any more."""
+    drop_after: float = 0.0
+    """Open loop: seconds after which a request is given up that finds no connection
+    free; times count from when it was sent then. 0: never, and from when it was due."""
 
 
 class Result:
@@ -205,15 +209,21 @@ class _Rest:
             while upcoming <= now:
                 waiting.append(upcoming)
                 upcoming = next(dues)
+            while waiting and self._plan.drop_after:
+                if now - waiting[0] < self._plan.drop_after:
+                    break
+                self.result.add(waiting.popleft(), _NOT_SENT)
             while self._idle and waiting:
                 connection = self._idle.popleft()
                 if connection.is_closed:
                     connection = await self.connect()
                     self.reopened += 1
-                connection.send(next(self._requests), waiting.popleft())
+                due = waiting.popleft()
+                counted = time.perf_counter() if self._plan.drop_after else due
+                connection.send(next(self._requests), counted)
             await asyncio.sleep(_TICK_S)
         for due in waiting:
-            self.result.add(due, "not sent: no connection was free")
+            self.result.add(due, _NOT_SENT)
 
     async def finish(self) -> None:
         """Waits for the last answers, counts what has none, and closes."""

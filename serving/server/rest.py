@@ -93,10 +93,16 @@ class Rest:
             self._access.check(_header(scope, b"authorization"))
             target, api = _parse_path(scope)
             name = target.name
+            self._check_load()  # before anything of it is read
             body = (
                 await self._body(scope, receive) if scope["method"] == "POST" else b""
             )
-            content = await self._limited(scope, target, api, body)
+            self._check_load()
+            self._under_way += 1
+            try:
+                content = await self._dispatch(scope, target, api, body)
+            finally:
+                self._under_way -= 1
             status, headers = 200, _Headers()
         except Failure as failure:
             code = failure.code
@@ -109,10 +115,12 @@ class Rest:
             tell = self._service.metrics.request(name, api, "REST")
             tell(time.perf_counter() - started, code)
 
-    async def _limited(
-        self, scope: Scope, target: Target, api: str, body: bytes
-    ) -> bytes:
-        """Answers, unless too much is under way already."""
+    def _check_load(self) -> None:
+        """Refuses a request while too many are under way.
+
+        Raises:
+          Failure: There are.
+        """
         most = self._service.options.max_concurrent
         if self._under_way >= most:
             raise Failure(
@@ -120,11 +128,6 @@ class Rest:
                 f"{most} requests are under way already; try again later",
                 retry_after_s=1,
             )
-        self._under_way += 1
-        try:
-            return await self._dispatch(scope, target, api, body)
-        finally:
-            self._under_way -= 1
 
     async def _dispatch(
         self, scope: Scope, target: Target, api: str, body: bytes
