@@ -7,6 +7,7 @@ read without a failure of the server where a client sends anything else.
 """
 
 import functools
+import operator
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -215,7 +216,7 @@ def add_services(server: grpc.aio.Server, service: Service, access: Access) -> N
             method: grpc.unary_unary_rpc_method_handler(
                 getattr(servicer(service, access), method),
                 request_deserializer=_reader(kind),
-                response_serializer=message.Message.SerializeToString,
+                response_serializer=operator.methodcaller("SerializeToString"),
             )
             for method, (kind, servicer) in methods.items()
         }

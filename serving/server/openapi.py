@@ -97,7 +97,7 @@ def _path_parameters(service: Service) -> dict[str, Any]:
     served = [model.settings.name for model in service.models]
     return {
         "name": parameter(
-            "name", {"type": "string", "examples": served}, "of the model"
+            "name", {"type": "string", "enum": served}, "of the model"
         ),
         "version": parameter(
             "version", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
