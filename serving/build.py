@@ -113,7 +113,7 @@ def _write(
         folder,
     )
     servable.save(path)
-    if plan.kind in ("exact", "scann"):
+    if plan.kind in native.KINDS:
         scann = os.path.join(folder, SCANN_FILES) if plan.kind == "scann" else None
         native.write(path, towers, candidates, scann)
     _write_warmup(path, servable)

@@ -59,10 +59,19 @@ def verify(path: str) -> None:
     Raises:
       UserError: One of them is missing, or not as it was written.
     """
-    for name, one in _read(path).items():
+    known = _read(path)
+    # First all sizes: of what is half copied, most need not be read to know it.
+    for name, one in known.items():
         file = os.path.join(path, name)
         if not tf.io.gfile.exists(file):
             raise UserError(f"{file} is missing; push the model again")
+        size = tf.io.gfile.stat(file).length
+        if size != one.size:
+            raise UserError(
+                f"{file} has {size} bytes instead of {one.size}; push the model again"
+            )
+    for name, one in known.items():
+        file = os.path.join(path, name)
         if _checksum(file) != one:
             raise UserError(
                 f"{file} is not as it was pushed (its checksum is another); push the "

@@ -3,6 +3,7 @@
 """Loads a servable and asks it for recommendations."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from serving.servable import (
     K,
 )
 
+_VERSION = re.compile("[0-9]{1,19}")
+_MOST_VERSION = 2**63 - 1
+
 
 def versions(base: str) -> list[int]:
     """Returns the whole versions below a base path, oldest first.
@@ -33,14 +37,21 @@ def versions(base: str) -> list[int]:
     one in each of its shards; anything else, such as one that is still being copied, is
     passed over.
     """
+    return sorted(version_paths(base))
+
+
+def version_paths(base: str) -> dict[int, str]:
+    """Returns the folders of the versions below a base path, see `versions`."""
     if not tf.io.gfile.isdir(base):
-        return []
-    names = [name.rstrip("/") for name in tf.io.gfile.listdir(base)]
-    return sorted(
-        int(name)
+        return {}
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(base))
+    return {
+        int(name): os.path.join(base, name)
         for name in names
-        if name.isascii() and name.isdigit() and _is_whole(os.path.join(base, name))
-    )
+        if _VERSION.fullmatch(name)
+        and int(name) <= _MOST_VERSION
+        and _is_whole(os.path.join(base, name))
+    }
 
 
 def shard_paths(path: str) -> list[str]:

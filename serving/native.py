@@ -34,6 +34,10 @@ from serving.towers import Towers, read_query_ids
 
 FOLDER = os.path.join("assets.extra", "native")
 """Below the folder of a version."""
+KINDS = ("exact", "scann")
+"""Kinds of index of which a version has a native engine, since `FORMAT`."""
+FORMAT = 2
+"""Of the manifest."""
 
 _SCANN = "scann"
 _CATALOGUE = "catalogue.arrow"

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from serving.errors import UserError
 from serving.server.calls import Call
 from serving.server.engines import Answer, Engine
 from serving.server.failure import HTTP_STATUS, Code, Failure
@@ -66,7 +67,6 @@ class Batcher:
         self._max_rows, self._wait_s, self._max_waiting = max_rows, wait_s, max_waiting
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
-        self._running: set[asyncio.Future] = set()
         self._free = threads
         self._wakeup: asyncio.Handle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -101,7 +101,9 @@ class Batcher:
             )
         future = self._loop.create_future()
         self._waiting.append(_Waiting(call, deadline, future))
-        if self._wakeup is None and self._free:
+        if self._free and self._wait_s and self._is_full():
+            self._dispatch()
+        elif self._free and self._wakeup is None:
             # What else has come in by now is dealt with first, and joins the batch.
             self._wakeup = (
                 self._loop.call_later(self._wait_s, self._dispatch)
@@ -112,14 +114,19 @@ class Batcher:
             self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
         return await future
 
+    def _is_full(self) -> bool:
+        """Tells whether as much waits as one batch may have."""
+        return sum(one.call.rows for one in self._waiting) >= self._max_rows
+
     def _dispatch(self) -> None:
         """Hands what waits to free threads."""
-        self._wakeup = None
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+            self._wakeup = None
         while self._waiting and self._free:
             batch = self._next_batch()
             if batch:
                 self._free -= 1
-                self._running.update(one.future for one in batch)
                 self._batches.put(batch)
 
     def _next_batch(self) -> list[_Waiting]:
@@ -152,7 +159,6 @@ class Batcher:
     def _finish(self, batch: list[_Waiting], answers: list[Answer]) -> None:
         self._free += 1
         for one, answer in zip(batch, answers, strict=True):
-            self._running.discard(one.future)
             if one.future.done():
                 continue
             if isinstance(answer, Failure):
@@ -172,6 +178,8 @@ class Batcher:
                         "the request was not answered before its deadline",
                     )
                 )
+        # Those that nobody waits for any more take no place from others.
+        self._waiting = deque(one for one in self._waiting if not one.future.done())
         if self._waiting:
             self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
 
@@ -199,6 +207,8 @@ def _as_failure(error: Exception) -> Failure:
     """Returns what an engine's exception means to who has asked."""
     if isinstance(error, Failure):
         return error
+    if isinstance(error, UserError):
+        return Failure(Code.INTERNAL, str(error))
     if isinstance(error, tf.errors.OpError):
         code = next(one for one in HTTP_STATUS if one.value[0] == error.error_code)
         return Failure(code, str(error.message).splitlines()[0])

@@ -187,11 +187,10 @@ class QueryCache:
           features: By name, each [batch, ...].
           embed: Embeds features as float32 [batch, dimensions].
         """
-        if not self._kept.maxsize:
+        columns = [features[name] for name in sorted(features)]
+        if not self._kept.maxsize or not len(columns[0]):
             return embed(features)
-        keys = [
-            tuple(map(_hashable, row)) for row in zip(*features.values(), strict=True)
-        ]
+        keys = [tuple(map(_hashable, row)) for row in zip(*columns, strict=True)]
         with self._lock:
             known = {key: self._kept[key] for key in keys if key in self._kept}
         new = [at for at, key in enumerate(keys) if key not in known]
@@ -206,8 +205,11 @@ class QueryCache:
 
 
 def _hashable(value: Any) -> Any:
-    """Returns a feature's value of one query as something to look up."""
-    if not isinstance(value, np.ndarray):
+    """Returns a feature's value of one query as something to look up.
+
+    Of numbers that is their bytes: NaN, which a missing one is, equals nothing.
+    """
+    if isinstance(value, bytes):
         return value
     return tuple(filter(None, value)) if value.dtype == object else value.tobytes()
 
@@ -277,16 +279,18 @@ def _batched(call: Call) -> dict[str, np.ndarray]:
         for name, one in call.inputs.items()
         if one.shape
     }
-    if EXCLUDE in arrays and call.excludes:
+    if call.excludes:
         width = arrays[EXCLUDE].shape[1]
         arrays[EXCLUDE] = np.broadcast_to(arrays[EXCLUDE], (call.rows, width))
+    elif EXCLUDE in arrays:
+        arrays[EXCLUDE] = np.empty((1, 0), object)
     return arrays
 
 
 def _join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Joins batches; lists of texts are filled up with "" to the longest.
 
-    Nothing to exclude, [1, 0] for any number of queries, stays as it is.
+    Nothing to exclude is [1, 0] for any number of queries.
     """
     if len(parts) == 1:
         return dict(parts[0])

@@ -6,6 +6,7 @@ Methods are added by name, and not by the generated servicers, whose requests ca
 read without a failure of the server where a client sends anything else.
 """
 
+import asyncio
 import functools
 import operator
 import time
@@ -28,7 +29,8 @@ from serving.server.calls import make_call
 from serving.server.failure import Code, Failure, invalid, user_errors
 from serving.server.model_config import settings_of
 from serving.server.service import Service, Target
-from serving.server.tensors import Signature, Tensors
+from serving.server.tensors import DEFAULT_SIGNATURE, Signature, Tensors
+from serving.server.versions import Version
 
 _SIGNATURE_DEF = "signature_def"
 
@@ -43,16 +45,21 @@ def _handled(api: str) -> Callable[[_Handler], _Handler]:
         async def handle(
             self: "_Servicer", request: Any, context: grpc.aio.ServicerContext
         ) -> message.Message:
-            started, code = time.perf_counter(), Code.OK
+            started, code = time.perf_counter(), Code.UNKNOWN
             try:
                 self.check_access(context)
                 if request is None:
                     raise invalid("the request is no message of the method's type")
-                return await method(self, request, context)
+                response = await method(self, request, context)
+                code = Code.OK
+                return response
             except Failure as failure:
                 code = failure.code
                 await context.abort(code, failure.message)
                 raise  # never reached: abort raises
+            except asyncio.CancelledError:
+                code = Code.CANCELLED
+                raise
             finally:
                 self.count(request, api, time.perf_counter() - started, code)
 
@@ -91,9 +98,9 @@ class PredictionService(_Servicer):
     ) -> predict_pb2.PredictResponse:
         """Answers a call of a signature."""
         deadline = self._service.deadline(context.time_remaining())
-        target = _target(request.model_spec)
+        target = _target(request)
         async with self._service.use(target) as (number, version):
-            signature = version.signatures.find(request.model_spec.signature_name)
+            signature = _signature(version, request.model_spec.signature_name)
             wanted = _wanted_outputs(signature, request.output_filter)
             given = _read_inputs(signature, request)
             call = make_call(signature, given, version.limits)
@@ -113,8 +120,7 @@ class PredictionService(_Servicer):
         context: grpc.aio.ServicerContext,
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Tells the signatures of a version."""
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
+        target = _target(request)
         if not request.metadata_field:
             raise invalid(
                 "GetModelMetadataRequest must specify at least one metadata_field"
@@ -122,7 +128,7 @@ class PredictionService(_Servicer):
         for field in request.metadata_field:
             if field != _SIGNATURE_DEF:
                 raise invalid(f"Metadata field {field} is not supported")
-        return self._service.metadata(_target(request.model_spec))
+        return self._service.metadata(target)
 
 
 class ModelService(_Servicer):
@@ -135,9 +141,7 @@ class ModelService(_Servicer):
         context: grpc.aio.ServicerContext,
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Tells the states of a model's versions."""
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        return self._service.status(_target(request.model_spec))
+        return self._service.status(_target(request))
 
     @_handled("reload")
     async def HandleReloadConfigRequest(  # noqa: N802
@@ -148,26 +152,45 @@ class ModelService(_Servicer):
         """Serves other models or versions; answers when all of them are available."""
         with user_errors():
             settings = settings_of(request.config)
-        await self._service.models.configure(settings)
+        # A client that does not wait for it has asked for it nevertheless.
+        await asyncio.shield(self._service.models.configure(settings))
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
         return response
 
 
-def _target(spec: model_pb2.ModelSpec) -> Target:
+def _target(request: Any) -> Target:
     """Returns which model a request is for.
 
     Raises:
       Failure: It names none.
     """
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec: model_pb2.ModelSpec = request.model_spec
     if not spec.name:
-        raise invalid("Missing model name in request.")
+        raise invalid("ModelSpec has no name specified.")
     choice = spec.WhichOneof("version_choice")
     return Target(
         spec.name,
         spec.version.value if choice == "version" else None,
         spec.version_label if choice == "version_label" else None,
     )
+
+
+def _signature(version: Version, name: str) -> Signature:
+    """Returns a signature of a version, "" for the default one.
+
+    Raises:
+      Failure: There is none of that name, which TensorFlow Serving tells otherwise than
+        by REST.
+    """
+    name = name or DEFAULT_SIGNATURE
+    if name not in version.signatures.by_name:
+        raise Failure(
+            Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+        )
+    return version.signatures.find(name)
 
 
 def _read_inputs(signature: Signature, request: predict_pb2.PredictRequest) -> Tensors:

@@ -27,11 +27,13 @@ from serving.server.tensors import (
     Tensors,
     as_bytes,
     as_text,
+    size_of,
 )
 
 _INSTANCES, _INPUTS, _SIGNATURE = "instances", "inputs", "signature_name"
 _B64 = "b64"
 _BYTES_SUFFIX = "_bytes"
+_MOST_DIMENSIONS = 254
 _SHOWN = 200
 """Characters of a value that an error repeats."""
 _JSON_TYPES = {
@@ -46,7 +48,7 @@ def parse(body: bytes) -> Any:
     Raises:
       Failure: It is none.
     """
-    if not body:
+    if not body.strip():
         raise invalid("JSON Parse error: The document is empty")
     try:
         return orjson.loads(body)
@@ -118,7 +120,8 @@ def _read_rows(content: dict[str, Any], signature: Signature) -> Tensors:
         raise invalid(
             f"JSON Value: {_shown(content)} No values in '{_INSTANCES}' array"
         )
-    if _is_object(rows[0]):
+    has_names = _is_object(rows[0])
+    if has_names:
         columns = _columns(rows, signature)
     elif len(signature.required) > 1:
         raise invalid(
@@ -134,7 +137,7 @@ def _read_rows(content: dict[str, Any], signature: Signature) -> Tensors:
         columns = {_only_input(signature): rows}
     return signature.complete(
         {
-            name: _read_column(values, signature.inputs[name])
+            name: _read_column(values, signature.inputs[name], has_names)
             for name, values in columns.items()
         }
     )
@@ -161,24 +164,41 @@ def _columns(rows: list[Any], signature: Signature) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _read_column(values: list[Any], wanted: Input) -> Tensor:
-    """Reads the values of an input of all rows, each of the same shape."""
-    shape, found = None, []
+def _read_column(values: list[Any], wanted: Input, has_name: bool) -> Tensor:
+    """Reads the values of an input of all rows, each of the same shape.
+
+    Args:
+      values: A row each.
+      wanted: What the signature takes.
+      has_name: Whether the request names the input, so that errors do.
+    """
+    where = f" key: {wanted.name}" if has_name else ""
+    shape: Shape | None = None
+    found: list[Any] = []
     for at, value in enumerate(values):
-        own: Shape = _dense_shape(value)
         try:
-            if shape is not None and own != shape:
-                raise invalid(
-                    f"Expecting shape {_shape_text(shape)} but got: {_shape_text(own)}"
-                )
-            found += _flat(value, own, wanted.dtype)
+            own = _dense_shape(value)
+            flat = _flat(value, own, wanted.dtype)
+            _check_same(own, own if shape is None else shape)
         except Failure as failure:
             raise invalid(
-                f"Failed to process element: {at} key: {wanted.name} of 'instances' "
-                f"list. Error: {failure.code.name}: {failure.message}"
+                f"Failed to process element: {at}{where} of 'instances' list. Error: "
+                f"{failure.code.name}: {failure.message}"
             ) from None
         shape = own
+        found += flat
     return _tensor(found, (len(values), *(shape or ())), wanted.dtype)
+
+
+def _check_same(shape: Shape, first: Shape) -> None:
+    """Refuses a row's value of another shape than that of the first row."""
+    size, expected = size_of(shape), size_of(first)
+    if size != expected:
+        raise invalid(f"Expecting tensor size: {expected} but got: {size}")
+    if shape != first:
+        raise invalid(
+            f"Expecting shape {_shape_text(first)} but got: {_shape_text(shape)}"
+        )
 
 
 def _only_input(signature: Signature) -> str:
@@ -208,9 +228,15 @@ def _read_columns(inputs: Any, signature: Signature) -> Tensors:
 
 
 def _dense_shape(value: Any) -> Shape:
-    """Returns the shape of nested lists by their first elements."""
-    shape = []
+    """Returns the shape of nested lists by their first elements.
+
+    Raises:
+      Failure: They are nested deeper than TensorFlow's tensors can be.
+    """
+    shape: list[int] = []
     while isinstance(value, list):
+        if len(shape) == _MOST_DIMENSIONS:
+            raise invalid(f"a tensor may have at most {_MOST_DIMENSIONS} dimensions")
         shape.append(len(value))
         if not value:
             break
@@ -361,7 +387,10 @@ def _is_object(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """Returns a value as JSON, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "…"  # nested too deep to be written, and to be read by anybody
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 

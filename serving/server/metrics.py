@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from serving.server.failure import Code
 
+_REQUESTS = ":tensorflow:serving:request_count"
 _LATENCY_US = (
     100, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000,
     25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
@@ -94,14 +95,15 @@ class Metrics(Collector):
 
     def as_text(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
-        return prometheus_client.generate_latest(self._registry)
+        text = prometheus_client.generate_latest(self._registry)
+        # The library takes all counters for its own, which end in "_total".
+        name = _REQUESTS.encode()
+        return text.replace(name + b"_total ", name + b" ")
 
     def collect(self) -> Iterator[Metric]:
         """Yields what is not counted but asked for, see prometheus_client."""
         # The library's own counter would add "_total" to TensorFlow Serving's name.
-        counts = Metric(
-            ":tensorflow:serving:request_count", "Requests, by their status.", "counter"
-        )
+        counts = Metric(_REQUESTS, "Requests, by their status.", "counter")
         for (model, status), count in self._requests.items():
             labels = {"model_name": model, "status": status}
             counts.add_sample(counts.name, labels, count)

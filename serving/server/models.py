@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from serving import checksums
 from serving.errors import UserError
-from serving.model import versions as list_versions
+from serving.model import version_paths
 from serving.server.failure import Code, Failure, invalid
 from serving.server.metrics import Metrics
 from serving.server.model_config import ModelSettings
@@ -33,6 +33,8 @@ from serving.server.versions import Version
 _log = logging.getLogger(__name__)
 
 _CLOSE_POLL_S = 0.02
+_Files = tuple[tuple[str, int, int], ...]
+"""Names, sizes and times of the files of a folder."""
 _REMEMBERED = 20
 """Versions that are over and still told of in a model's status."""
 
@@ -59,8 +61,8 @@ class Tracked:
     tries: int = 0
     next_try: float = 0.0
     """On the clock of `time.monotonic`."""
-    tried: Any = None
-    """What its files were like at the last try."""
+    tried: _Files | None = None
+    """What its files were like before the last try."""
     version: Version | None = None
     """While it is available."""
     under_way: int = 0
@@ -78,8 +80,12 @@ class Model:
         self._options, self._metrics = options, metrics
         self.tracked: dict[int, Tracked] = {}
         self.labels: dict[str, int] = {}
-        self._seen: dict[int, Any] = {}
+        self._whole: set[int] = set()
+        """Versions whose files are all there, as far as can be seen."""
+        self._seen: dict[int, _Files] = {}
+        """What the files of all others were like at the last look."""
         self._closing: set[asyncio.Task] = set()
+        self._has_warned = False
 
     @property
     def available(self) -> list[Tracked]:
@@ -90,11 +96,6 @@ class Model:
             if self.tracked[number].state is State.AVAILABLE
         ]
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether something was tried and nothing is available."""
-        return not self.available and any(one.error for one in self.tracked.values())
-
     def find(self, number: int | None = None, label: str | None = None) -> Tracked:
         """Returns the version that a request is for: the newest, unless it says.
 
@@ -104,7 +105,7 @@ class Model:
         name = self.settings.name
         if label is not None:
             if label not in self.labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
+                raise _unknown_label(label)
             number = self.labels[label]
         if number is None:
             available = self.available
@@ -133,23 +134,72 @@ class Model:
         finally:
             tracked.under_way -= 1
 
-    async def look(self) -> None:
-        """Looks at the base path once; loads what is new, closes what is old."""
-        found = await asyncio.to_thread(_listing, self.settings.base_path)
-        whole = [
-            number
-            for number, (path, files) in found.items()
-            # Without checksums: what has not changed since the last look.
-            if files is True or self._seen.get(number) == files
-        ]
-        self._seen = {number: files for number, (_, files) in found.items()}
-        for number in self._wanted(whole):
-            path, files = found[number]
-            tracked = self.tracked.setdefault(number, Tracked(number, path))
-            if self._is_due(tracked, files):
-                await self._load(tracked, files)
-        self._retire(set(self.settings.aspired(whole)))
+    async def look(self) -> bool:
+        """Looks at the base path once; loads what is new, closes what is old.
+
+        Returns:
+          Whether another look may find more: a version was not known to be whole.
+        """
+        try:
+            return await self._look()
+        # What does not answer now may answer at the next look.
+        except (OSError, tf.errors.OpError) as error:
+            _log.warning(
+                "%s: %s can't be looked at: %s",
+                self.settings.name, self.settings.base_path, error,
+            )  # fmt: skip
+            return True
+
+    async def _look(self) -> bool:
+        paths = await asyncio.to_thread(version_paths, self.settings.base_path)
+        await self._examine(paths)
+        for number in self._wanted(sorted(self._whole)):
+            tracked = self.tracked.setdefault(number, Tracked(number, paths[number]))
+            if self._is_due(tracked):
+                await self._load(tracked)
+        aspired = set(self.settings.aspired(sorted(self._whole)))
+        self._retire(aspired)
         self._set_labels()
+        is_settled = self._whole.issuperset(paths)
+        if is_settled:
+            self._warn_of_nothing(aspired)
+        return not is_settled
+
+    async def settle(self) -> None:
+        """Looks until it is known of all versions whether they are whole."""
+        if await self.look():
+            await asyncio.sleep(self._options.poll_s)
+            await self.look()
+
+    async def _examine(self, paths: dict[int, str]) -> None:
+        """Finds out which versions are whole.
+
+        Those are that checksums tell of, and those that two looks in a row find the
+        same: a copy that stands still and is not whole fails when it is loaded, and is
+        tried again when it goes on.
+        """
+        unsure = {
+            number: path
+            for number, path in paths.items()
+            if number not in self._whole or self._failed(number)
+        }
+        seen = await asyncio.to_thread(_listing, unsure)
+        self._whole &= paths.keys() - unsure.keys()
+        for number, (files, is_whole) in seen.items():
+            tried = self.tracked[number].tried if number in self.tracked else None
+            if is_whole or files in (self._seen.get(number), tried):
+                self._whole.add(number)
+        self._seen = {number: files for number, (files, _) in seen.items()}
+
+    def _warn_of_nothing(self, aspired: set[int]) -> None:
+        """Says once that there is nothing to serve, which may be a wrong path."""
+        is_empty = not aspired and not self.available
+        if is_empty and not self._has_warned:
+            _log.warning(
+                "%s: there is no version to serve in %s yet",
+                self.settings.name, self.settings.base_path,
+            )  # fmt: skip
+        self._has_warned = is_empty
 
     def _wanted(self, whole: list[int]) -> list[int]:
         """Returns the versions to load, newest first.
@@ -168,22 +218,24 @@ class Model:
     def _failed(self, number: int) -> bool:
         return number in self.tracked and bool(self.tracked[number].error)
 
-    def _is_due(self, tracked: Tracked, files: Any) -> bool:
+    def _is_due(self, tracked: Tracked) -> bool:
         """Tells whether a version should be loaded now."""
         if tracked.state is State.START:
             return True
         if tracked.state is not State.END:
             return False
-        if not tracked.error or files != tracked.tried and files is not True:
+        if not tracked.error or self._seen.get(tracked.number) != tracked.tried:
             return True  # it was retired and is wanted again, or has changed
         return (
             tracked.tries <= self._options.load_retries
             and time.monotonic() >= tracked.next_try
         )
 
-    async def _load(self, tracked: Tracked, files: Any) -> None:
-        tracked.state, tracked.tried = State.LOADING, files
-        tracked.tries += 1
+    async def _load(self, tracked: Tracked) -> None:
+        files = await asyncio.to_thread(_files, tracked.path)
+        tracked.state = State.LOADING
+        tracked.tries = tracked.tries + 1 if files == tracked.tried else 1
+        tracked.tried = files
         tracked.next_try = time.monotonic() + self._options.load_retry_s
         started = time.monotonic()
         name = f"{self.settings.name} version {tracked.number}"
@@ -262,24 +314,23 @@ def not_found(request: str) -> Failure:
     return Failure(Code.NOT_FOUND, f"Servable not found for request: {request}")
 
 
-def _listing(base: str) -> dict[int, tuple[str, Any]]:
-    """Returns the versions below a base path: folder, and what its files are like.
+def _unknown_label(label: str) -> Failure:
+    return invalid(f"Unrecognized servable version label: {label}")
 
-    That is True where checksums tell that all are there, else names, sizes and times:
-    such a version is taken for whole when two looks in a row find it the same.
+
+def _listing(paths: dict[int, str]) -> dict[int, tuple[_Files, bool]]:
+    """Returns what files versions have, and whether checksums tell that all are there.
+
+    Args:
+      paths: Folders of versions.
     """
-    found: dict[int, tuple[str, Any]] = {}
-    for number in list_versions(base):
-        path = os.path.join(base, str(number))
-        if not checksums.exist(path):
-            found[number] = path, _files(path)
-        elif checksums.is_whole(path):
-            found[number] = path, True
-    return found
+    return {
+        number: (_files(path), checksums.exist(path) and checksums.is_whole(path))
+        for number, path in paths.items()
+    }
 
 
-def _files(path: str) -> tuple:
-    """Returns names, sizes and times of all files of a folder."""
+def _files(path: str) -> _Files:
     found = []
     for folder, _, names in tf.io.gfile.walk(path):
         for name in names:
@@ -305,7 +356,6 @@ class Models:
         self._options, self._metrics = options, metrics
         self._models = {one.name: Model(one, options, metrics) for one in settings}
         self._looking = asyncio.Lock()
-        self._over: list[Model] = []
 
     def __iter__(self) -> Any:
         return iter(self._models.values())
@@ -314,18 +364,22 @@ class Models:
         """Returns the model of a name."""
         return self._models.get(name)
 
-    def named(self, name: str, number: int | None = None) -> Model:
+    def named(
+        self, name: str, number: int | None = None, label: str | None = None
+    ) -> Model:
         """Returns the model of a name.
 
         Raises:
           Failure: There is none.
         """
         model = self._models.get(name)
-        if model is None:
-            raise not_found(
-                f"Latest({name})" if number is None else f"Specific({name}, {number})"
-            )
-        return model
+        if model is not None:
+            return model
+        if label is not None:
+            raise _unknown_label(label)
+        raise not_found(
+            f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        )
 
     @property
     def are_ready(self) -> bool:
@@ -341,36 +395,31 @@ class Models:
     async def watch(self) -> None:
         """Looks at all base paths again and again, until it is cancelled."""
         while True:
+            await self.look()
             await asyncio.sleep(self._options.poll_s)
-            try:
-                await self.look()
-            # A file system that does not answer now may answer at the next look.
-            except (OSError, tf.errors.OpError) as error:
-                _log.warning("a base path can't be looked at: %s", error)
 
     async def configure(self, settings: Iterable[ModelSettings]) -> None:
         """Serves other models, or other versions of them, from now on.
 
-        Returns when all of them have a version that answers; if one has none, all stays
-        as it was.
+        What is new is loaded before it takes over from what was there under its name.
+        Settings that can't be served change nothing.
 
         Raises:
-          Failure: One of them has no version that can be loaded, or a label is for a
-            version that is not available.
+          Failure: A model has no version that can be loaded, or lacks one that is asked
+            for by its number or by a label.
         """
         async with self._looking:
             before = dict(self._models)
             told = {name: model.settings for name, model in before.items()}
             after = {one.name: self._model_for(one) for one in settings}
             try:
-                # Without checksums a version is whole when two looks find it the same.
-                for model in [*after.values()] * 2:
-                    await model.look()
-                _check(after.values())
+                for model in after.values():
+                    await model.settle()
+                    _check_configured(model)
             except Failure:
                 for name, model in before.items():
                     model.settings = told[name]
-                    await model.look()
+                    await model.settle()
                 await _close(set(after.values()) - set(before.values()))
                 raise
             self._models = after
@@ -393,25 +442,32 @@ async def _close(models: Iterable[Model]) -> None:
     await asyncio.gather(*(model.close() for model in models))
 
 
-def _check(models: Iterable[Model]) -> None:
-    """Refuses models without a version that answers, and labels without theirs.
+def _check_configured(model: Model) -> None:
+    """Refuses a model that has not all that its settings name.
 
     Raises:
-      Failure: There is one.
+      Failure: See `Models.configure`.
     """
-    for model in models:
-        name = model.settings.name
-        if not model.available:
-            errors = [one.error for one in model.tracked.values() if one.error]
+    name, available = model.settings.name, {one.number for one in model.available}
+    errors = [one.error for one in model.tracked.values() if one.error]
+    if not available:
+        raise Failure(
+            Code.UNKNOWN,
+            f"the model '{name}' has no version that can be loaded"
+            + (f": {errors[-1]}" if errors else ""),
+        )
+    for number in model.settings.specific:
+        if number not in available:
+            tracked = model.tracked.get(number)
+            reason = tracked.error if tracked else f"not in {model.settings.base_path}"
             raise Failure(
                 Code.UNKNOWN,
-                f"the model '{name}' has no version that can be loaded"
-                + (f": {errors[-1]}" if errors else ""),
+                f"version {number} of model '{name}' can't be loaded: {reason}",
             )
-        for label, number in model.settings.labels:
-            if model.labels.get(label) != number:
-                raise Failure(
-                    Code.FAILED_PRECONDITION,
-                    f"the label '{label}' of model '{name}' is for version {number}, "
-                    "which is not available",
-                )
+    for number in dict(model.settings.labels).values():
+        if number not in available:
+            raise Failure(
+                Code.FAILED_PRECONDITION,
+                f"Request to assign label to version {number} of model {name}, which "
+                "is not currently available for inference",
+            )

@@ -36,7 +36,7 @@ def document(service: Service) -> dict[str, Any]:
     """Returns the OpenAPI document."""
     features = _features(service)
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.0.3",  # the newest that the page's Swagger UI shows
         "info": {
             "title": "Shortlist",
             "version": importlib.metadata.version("shortlist"),
@@ -97,7 +97,8 @@ def _path_parameters(service: Service) -> dict[str, Any]:
     served = [model.settings.name for model in service.models]
     return {
         "name": parameter(
-            "name", {"type": "string", "enum": served}, "of the model"
+            "name", {"type": "string", **({"enum": served} if served else {})},
+            "of the model",
         ),
         "version": parameter(
             "version", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
@@ -173,13 +174,14 @@ def _get(summary: str, schema: str) -> dict[str, Any]:
 def _operations() -> dict[str, Any]:
     """Returns the paths for those who watch over the server."""
 
-    def get(summary: str, *statuses: str) -> dict[str, Any]:
+    def get(summary: str, *statuses: str, **more: Any) -> dict[str, Any]:
         responses = {one: {"description": summary} for one in ("200", *statuses)}
-        return {"get": {"summary": summary, "responses": responses}}
+        return {"get": {"summary": summary, "responses": responses, **more}}
 
+    ready = "Whether every model has a version that answers"
     return {
-        "/healthz": get("Whether the process is alive"),
-        "/readyz": get("Whether every model has a version that answers", "503"),
+        "/healthz": get("Whether the process is alive", security=[]),
+        "/readyz": get(ready, "503", security=[]),
         "/monitoring/prometheus/metrics": get("Metrics for Prometheus", "401"),
     }
 
@@ -208,9 +210,8 @@ def _answers(schema: str) -> dict[str, Any]:
 
 
 def _object(properties: dict[str, Any], *required: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": "object", "properties": properties, "required": list(required), **more,
-    }  # fmt: skip
+    needed = {"required": list(required)} if required else {}
+    return {"type": "object", "properties": properties, **needed, **more}
 
 
 def _schemas(options: ServerOptions) -> dict[str, Any]:
@@ -219,8 +220,9 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
         {CANDIDATE_ID: text, TITLE: text, SCORE: {"type": "number"}},
         CANDIDATE_ID, TITLE, SCORE,
     )  # fmt: skip
-    value = {"type": ["string", "number"]}
-    values = {"anyOf": [value, {"type": "array", "items": value}]}
+    value = {"anyOf": [text, {"type": "number"}]}
+    values = {"anyOf": [text, {"type": "number"}, {"type": "array", "items": value}]}
+    many = {"type": "array", "items": {}}
     any_json: dict[str, Any] = {}
     return {
         "Error": _object({"error": text}, "error"),
@@ -246,12 +248,10 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
             "model", "version", "recommendations",
         ),
         "Predict": _object(
-            {"signature_name": text, "instances": {"type": "array"}, "inputs": any_json}
+            {"signature_name": text, "instances": many, "inputs": any_json}
         ),
-        "Predictions": _object({"predictions": {"type": "array"}, "outputs": any_json}),
-        "Status": _object(
-            {"model_version_status": {"type": "array"}}, "model_version_status"
-        ),
+        "Predictions": _object({"predictions": many, "outputs": any_json}),
+        "Status": _object({"model_version_status": many}, "model_version_status"),
         "Metadata": _object(
             {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
             "model_spec", "metadata",
@@ -261,6 +261,6 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
             "history", "total",
         ),
         "Queries": _object(
-            {"feature": {"type": ["string", "null"]}, "ids": _TEXTS}, "feature", "ids"
+            {"feature": {**text, "nullable": True}, "ids": _TEXTS}, "feature", "ids"
         ),
     }  # fmt: skip

@@ -3,6 +3,7 @@
 """What `shortlist serve` may be told; its --help shows these words and defaults."""
 
 import dataclasses
+import math
 import os
 from typing import Any
 
@@ -44,7 +45,7 @@ class ServerOptions:
         1024, "requests that may be under way by REST; more are refused (503)"
     )
     deadline_ms: float = _option(
-        1000.0, "within which a request is answered or refused (504)", "MS"
+        1000.0, "how long a request may wait to be answered (504)", "MS"
     )
     max_request_bytes: int = _option(4 << 20, "of a request's body (413)")
     max_rows: int = _option(1000, "queries of one request")
@@ -80,14 +81,10 @@ class ServerOptions:
             raise UserError("--rest-port and --grpc-port are both 0; nothing is served")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise UserError("TLS needs both --tls-certificate and --tls-key")
-        least = dict.fromkeys(_AT_LEAST_ONE, 1)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and value < least.get(field.name, 0):
-                raise UserError(
-                    f"--{field.name.replace('_', '-')} must be at least "
-                    f"{least.get(field.name, 0)}, got {value}"
-                )
+            if isinstance(value, int | float):
+                _check_range(field.name, value)
 
     @property
     def answering_threads(self) -> int:
@@ -99,3 +96,22 @@ _AT_LEAST_ONE = (
     "max_batch_rows", "max_waiting", "max_concurrent", "max_request_bytes", "max_rows",
     "max_k", "tensorflow_threads",
 )  # fmt: skip
+_ABOVE_ZERO = ("deadline_ms", "poll_s")
+_MOST_PORT = 65_535
+
+
+def _check_range(name: str, value: float) -> None:
+    """Refuses a number that can't be meant.
+
+    Raises:
+      UserError: It is out of range.
+    """
+    option, least = f"--{name.replace('_', '-')}", int(name in _AT_LEAST_ONE)
+    if not math.isfinite(value):
+        raise UserError(f"{option} must be a finite number, got {value}")
+    if name in _ABOVE_ZERO and value <= 0:
+        raise UserError(f"{option} must be more than 0, got {value:g}")
+    if value < least:
+        raise UserError(f"{option} must be at least {least}, got {value:g}")
+    if name.endswith("_port") and value > _MOST_PORT:
+        raise UserError(f"{option} must be at most {_MOST_PORT}, got {value}")

@@ -31,7 +31,7 @@ def read(name: str, proto: tensor_pb2.TensorProto, wanted: Input) -> Tensor:
     shape = _shape(name, proto)
     if wanted.dtype == tf.string and len(proto.string_val) == size_of(shape):
         return Tensor(list(proto.string_val), shape)
-    return _read_any(name, proto, shape)
+    return _read_any(name, proto, shape, wanted.dtype)
 
 
 def _type_name(dtype: int) -> str:
@@ -61,11 +61,17 @@ _MOST_FILLED = 4096
 """Values beyond those of a message's bytes that filling up may make."""
 
 
-def _read_any(name: str, proto: tensor_pb2.TensorProto, shape: Shape) -> Tensor:
+def _read_any(
+    name: str, proto: tensor_pb2.TensorProto, shape: Shape, dtype: tf.DType
+) -> Tensor:
     """Reads a tensor in whatever form: values, one for all, or raw content."""
     try:
+        if dtype == tf.string:
+            # NumPy can't read texts as raw content, which C++ writes.
+            parsed = tf.io.parse_tensor(proto.SerializeToString(), dtype)
+            return of_array(np.asarray(parsed.numpy(), object))
         return of_array(tf.make_ndarray(proto))
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, tf.errors.InvalidArgumentError):
         raise invalid(
             f"Input '{name}' does not hold the values of its shape {list(shape)}"
         ) from None

@@ -4,6 +4,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -26,15 +27,19 @@ from serving.server.calls import make_call
 from serving.server.failure import HTTP_STATUS, Code, Failure, invalid
 from serving.server.service import Recommendation, Service, Target
 
+_log = logging.getLogger(__name__)
+
 _TARGET = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _POST = re.compile(_TARGET + r":(predict|classify|regress|recommend)", re.IGNORECASE)
 _GET = re.compile(
-    _TARGET + r"(?:[:/](recommend|metadata|queries|history))?", re.IGNORECASE
+    _TARGET + r"(?::(recommend)|/(metadata|queries|history))?", re.IGNORECASE
 )
-_ALL_MODELS = re.compile(r"/v1/models/?", re.IGNORECASE)
+_ALL_MODELS = re.compile(r"/v1/models", re.IGNORECASE)
 _OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that need no token: who watches over the server has none."""
 _MOST_VERSION = 2**63 - 1
+_MOST_DIGITS = 19
+"""Of a version; Python takes its time for numbers of thousands."""
 _MOST_PARAMETERS = 1000
 _JSON = (b"content-type", b"application/json")
 _Headers = list[tuple[bytes, bytes]]
@@ -74,7 +79,7 @@ class Rest:
             await self._others(scope, receive, send)
             return
         path = scope["path"]
-        if path[:4].lower() == "/v1/" or path[:4].lower() == "/v1":
+        if path[:4].lower() == "/v1/":
             await self._answer(scope, receive, send)
             return
         try:
@@ -93,34 +98,28 @@ class Rest:
             self._access.check(_header(scope, b"authorization"))
             target, api = _parse_path(scope)
             name = target.name
-            self._check_load()  # before anything of it is read
-            body = (
-                await self._body(scope, receive) if scope["method"] == "POST" else b""
-            )
-            self._check_load()
-            self._under_way += 1
-            try:
-                content = await self._dispatch(scope, target, api, body)
-            finally:
-                self._under_way -= 1
+            content = await self._limited(scope, receive, target, api)
             status, headers = 200, _Headers()
         except Failure as failure:
             code = failure.code
             status, headers, content = _refusal(failure)
         except _Disconnected:
             return
+        # Who has asked gets an answer, and who watches over the server the trace.
+        except Exception as error:  # noqa: BLE001
+            _log.error("a request failed", exc_info=error)
+            code = Code.INTERNAL
+            status, headers, content = _refusal(Failure(code, repr(error)))
         await _send(send, status, headers, content)
         if self._service.models.find(name):
             # Names that nobody serves would make series without end.
             tell = self._service.metrics.request(name, api, "REST")
             tell(time.perf_counter() - started, code)
 
-    def _check_load(self) -> None:
-        """Refuses a request while too many are under way.
-
-        Raises:
-          Failure: There are.
-        """
+    async def _limited(
+        self, scope: Scope, receive: Receive, target: Target, api: str
+    ) -> bytes:
+        """Reads the body and answers, unless too much is under way already."""
         most = self._service.options.max_concurrent
         if self._under_way >= most:
             raise Failure(
@@ -128,6 +127,13 @@ class Rest:
                 f"{most} requests are under way already; try again later",
                 retry_after_s=1,
             )
+        self._under_way += 1
+        try:
+            has_body = scope["method"] == "POST"
+            body = await self._body(scope, receive) if has_body else b""
+            return await self._dispatch(scope, target, api, body)
+        finally:
+            self._under_way -= 1
 
     async def _dispatch(
         self, scope: Scope, target: Target, api: str, body: bytes
@@ -208,9 +214,7 @@ class Rest:
         except asyncio.CancelledError:
             if timer.when() > loop.time():
                 raise  # somebody else has cancelled it
-            raise Failure(
-                Code.DEADLINE_EXCEEDED, "the request's body did not arrive in time"
-            ) from None
+            raise _LateBody from None
         finally:
             timer.cancel()
 
@@ -242,6 +246,15 @@ class _Disconnected(Exception):
     """Nobody waits for the answer any more."""
 
 
+class _LateBody(Failure):
+    """A body that has not come in time; what is left of it is not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.DEADLINE_EXCEEDED, "the request's body did not arrive in time"
+        )
+
+
 def _too_large(most: int) -> Failure:
     return Failure(
         Code.RESOURCE_EXHAUSTED,
@@ -264,15 +277,17 @@ def _parse_path(scope: Scope) -> tuple[Target, str]:
         if method == "GET" and _ALL_MODELS.fullmatch(path):
             raise invalid("Missing model name in request.")
         raise invalid(f"Malformed request: {method} {path}")
-    name, version, label, api = found.groups()
-    if version is not None and int(version) > _MOST_VERSION:
+    name, version, label, *apis = found.groups()
+    if version is not None and (
+        len(version) > _MOST_DIGITS or int(version) > _MOST_VERSION
+    ):
         raise invalid(f"Failed to convert version: {version} to numeric.")
     target = Target(
         unquote(name),
         None if version is None else int(version),
         None if label is None else unquote(label),
     )
-    return target, (api or "status").lower()
+    return target, next(filter(None, apis), "status").lower()
 
 
 def _parameters(scope: Scope) -> dict[str, list[str]]:
@@ -414,6 +429,8 @@ def _refusal(failure: Failure) -> tuple[int, _Headers, bytes]:
         headers.append((b"retry-after", b"%d" % failure.retry_after_s))
     if failure.code is Code.UNAUTHENTICATED:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(failure, _LateBody):
+        headers.append((b"connection", b"close"))
     text = " ".join(failure.message.split())
     status = failure.http_status or HTTP_STATUS[failure.code]
     return status, headers, json_tensors.dumps({"error": text})

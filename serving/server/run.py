@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Iterable, Iterator
 
 import grpc
@@ -67,6 +68,8 @@ class Server:
         metrics.watch(self._models)
         self._service = Service(self._models, options, metrics)
         self._access = Access.read(options.token_file)
+        if options.tls_certificate:
+            _check_pair(options.tls_certificate, options.tls_key)
 
     async def serve(self) -> None:
         """Serves until it is told to stop, then ends what is under way.
@@ -213,6 +216,26 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+def _check_pair(certificate: str, key: str) -> None:
+    """Refuses files that TLS can't work with.
+
+    Raises:
+      UserError: One can't be read, or they do not belong together.
+    """
+    for path in (certificate, key):
+        _read(path)
+    try:
+        # An encrypted key would be asked for at the terminal.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            certificate, key, password=""
+        )
+    except (ssl.SSLError, ValueError) as error:
+        raise UserError(
+            f"--tls-certificate {certificate} and --tls-key {key} are no pair of PEM "
+            f"files ({error})"
+        ) from None
+
+
 def _bind(host: str, port: int) -> socket.socket:
     """Returns a socket that is bound to an address.
 
@@ -226,6 +249,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(_BACKLOG)
     except OSError:
         raise _taken(host, port, "--rest-port") from None
     return bound

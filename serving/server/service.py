@@ -82,7 +82,7 @@ class Service:
     @asynccontextmanager
     async def use(self, target: Target) -> AsyncIterator[tuple[int, Version]]:
         """Gives the version that a request is for, see `Model.use`."""
-        model = self.models.named(target.name, target.version)
+        model = self.models.named(target.name, target.version, target.label)
         async with model.use(target.version, target.label) as found:
             yield found
 
@@ -173,13 +173,15 @@ class Service:
             return {"history": found, "total": total}
 
     def status(self, target: Target) -> get_model_status_pb2.GetModelStatusResponse:
-        """Returns the states of a model's versions, or of the one that is named.
+        """Returns the states of a model's versions, newest first, or of the named one.
 
         Raises:
           Failure: There are none.
         """
         model = self.models.find(target.name)
-        found = sorted(model.tracked.values(), key=_number) if model else []
+        found = (
+            sorted(model.tracked.values(), key=_number, reverse=True) if model else []
+        )
         if target.label is not None:
             if model is None:
                 raise Failure(
@@ -215,7 +217,7 @@ class Service:
         Raises:
           Failure: It is not available.
         """
-        model = self.models.named(target.name, target.version)
+        model = self.models.named(target.name, target.version, target.label)
         tracked = model.find(target.version, target.label)
         assert tracked.version is not None
         response = get_model_metadata_pb2.GetModelMetadataResponse()

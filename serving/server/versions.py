@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import checksums, manifest
+from serving import checksums, manifest, native
 from serving.errors import UserError
 from serving.model import shard_paths
 from serving.servable import EXCLUDE
@@ -91,14 +91,31 @@ class Version:
         if engine is not None:
             features = query_features(self.signatures.find(EMBED_QUERY))
             self.native = NativeAnswers(engine, features, options.cached_queries)
-        elif options.engine == "native":
-            raise UserError(
-                f"{path} has no native engine and --engine native wants one; push the "
-                "model again, with index.kind auto, exact or scann"
-            )
         else:
+            self._check_no_engine()
             self._model.load()
         self._warm()
+
+    def _check_no_engine(self) -> None:
+        """Refuses to do without a native engine where there should be one.
+
+        Raises:
+          UserError: There should.
+        """
+        if self._options.engine == "native":
+            raise UserError(
+                f"{self.path} has no native engine and --engine native wants one; push "
+                "the model again, with index.kind auto, exact or scann"
+            )
+        should_have_one = (
+            self.manifest.get("format", 0) >= native.FORMAT
+            and self.manifest["index"]["kind"] in native.KINDS
+        )
+        if should_have_one and self._options.engine == "auto":
+            raise UserError(
+                f"{self.path} is not whole: its native engine is missing; push the "
+                "model again"
+            )
 
     @property
     def engine_name(self) -> str:
@@ -119,10 +136,12 @@ class Version:
             "max_waiting": options.max_waiting,
             **({"observe": observe} if observe else {}),
         }
-        self._by_model = Batcher(self._model, **bounds)
-        self._natively = self.native and Batcher(
-            self.native, threads=options.answering_threads, **bounds
+        threads = options.answering_threads
+        # Beside a native engine, little is left for the SavedModel.
+        self._by_model = Batcher(
+            self._model, threads=1 if self.native else threads, **bounds
         )
+        self._natively = self.native and Batcher(self.native, threads=threads, **bounds)
 
     async def answer(self, call: Call, deadline: float) -> Tensors:
         """Answers a call, see `Batcher.answer`."""
