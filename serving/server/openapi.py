@@ -36,7 +36,8 @@ def document(service: Service) -> dict[str, Any]:
     """Returns the OpenAPI document."""
     features = _features(service)
     return {
-        "openapi": "3.1.0",
+        # Swagger UI, as Python packages have it, shows nothing of 3.1.
+        "openapi": "3.0.3",
         "info": {
             "title": "Shortlist",
             "version": importlib.metadata.version("shortlist"),
@@ -219,9 +220,10 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
         {CANDIDATE_ID: text, TITLE: text, SCORE: {"type": "number"}},
         CANDIDATE_ID, TITLE, SCORE,
     )  # fmt: skip
-    value = {"type": ["string", "number"]}
-    values = {"anyOf": [value, {"type": "array", "items": value}]}
+    value = {"anyOf": [text, {"type": "number"}]}
+    values = {"anyOf": [*value["anyOf"], {"type": "array", "items": value}]}
     any_json: dict[str, Any] = {}
+    anything = {"type": "array", "items": any_json}
     return {
         "Error": _object({"error": text}, "error"),
         "Recommendation": _object(
@@ -246,12 +248,10 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
             "model", "version", "recommendations",
         ),
         "Predict": _object(
-            {"signature_name": text, "instances": {"type": "array"}, "inputs": any_json}
+            {"signature_name": text, "instances": anything, "inputs": any_json}
         ),
-        "Predictions": _object({"predictions": {"type": "array"}, "outputs": any_json}),
-        "Status": _object(
-            {"model_version_status": {"type": "array"}}, "model_version_status"
-        ),
+        "Predictions": _object({"predictions": anything, "outputs": any_json}),
+        "Status": _object({"model_version_status": anything}, "model_version_status"),
         "Metadata": _object(
             {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
             "model_spec", "metadata",
@@ -261,6 +261,6 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
             "history", "total",
         ),
         "Queries": _object(
-            {"feature": {"type": ["string", "null"]}, "ids": _TEXTS}, "feature", "ids"
+            {"feature": {**text, "nullable": True}, "ids": _TEXTS}, "feature", "ids"
         ),
     }  # fmt: skip
