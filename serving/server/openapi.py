@@ -221,9 +221,9 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
         CANDIDATE_ID, TITLE, SCORE,
     )  # fmt: skip
     value = {"anyOf": [text, {"type": "number"}]}
-    values = {"anyOf": [text, {"type": "number"}, {"type": "array", "items": value}]}
-    many = {"type": "array", "items": {}}
+    values = {"anyOf": [*value["anyOf"], {"type": "array", "items": value}]}
     any_json: dict[str, Any] = {}
+    anything = {"type": "array", "items": any_json}
     return {
         "Error": _object({"error": text}, "error"),
         "Recommendation": _object(
@@ -248,16 +248,16 @@ def _schemas(options: ServerOptions) -> dict[str, Any]:
             "model", "version", "recommendations",
         ),
         "Predict": _object(
-            {"signature_name": text, "instances": many, "inputs": any_json}
+            {"signature_name": text, "instances": anything, "inputs": any_json}
         ),
-        "Predictions": _object({"predictions": many, "outputs": any_json}),
-        "Status": _object({"model_version_status": many}, "model_version_status"),
+        "Predictions": _object({"predictions": anything, "outputs": any_json}),
+        "Status": _object({"model_version_status": anything}, "model_version_status"),
         "Metadata": _object(
             {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
             "model_spec", "metadata",
         ),
         "History": _object(
-            {"history": {"type": "array"}, "total": {"type": "integer"}},
+            {"history": anything, "total": {"type": "integer"}},
             "history", "total",
         ),
         "Queries": _object(

@@ -11,17 +11,15 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-import swagger_ui_bundle
 from google.protobuf import json_format, message
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import json_tensors, openapi
+from serving.server import json_tensors, openapi, pages
 from serving.server.access import Access
 from serving.server.calls import make_call
 from serving.server.failure import HTTP_STATUS, Code, Failure, invalid
@@ -35,8 +33,8 @@ _GET = re.compile(
     _TARGET + r"(?::(recommend)|/(metadata|queries|history))?", re.IGNORECASE
 )
 _ALL_MODELS = re.compile(r"/v1/models", re.IGNORECASE)
-_OPEN = frozenset({"/healthz", "/readyz"})
-"""Paths that need no token: who watches over the server has none."""
+_OPEN = frozenset({"/", "/healthz", "/readyz"})
+"""Paths that need no token: a page without data, and health, for who has none."""
 _MOST_VERSION = 2**63 - 1
 _MOST_DIGITS = 19
 """Of a version; Python takes its time for numbers of thousands."""
@@ -64,12 +62,8 @@ class Rest:
                 Route("/healthz", self._health),
                 Route("/readyz", self._readiness),
                 Route("/openapi.json", self._openapi),
-                Route("/docs", _docs),
                 Route("/monitoring/prometheus/metrics", self._metrics),
-                Mount(
-                    "/docs",
-                    StaticFiles(directory=str(swagger_ui_bundle.swagger_ui_path)),
-                ),
+                *pages.routes(),
             ]
         )
 
@@ -448,16 +442,3 @@ async def _send(
         }
     )
     await send({"type": "http.response.body", "body": content})
-
-
-async def _docs(request: Request) -> Response:
-    """Shows the OpenAPI document by Swagger UI, from files of our own."""
-    return HTMLResponse(_DOCS)
-
-
-_DOCS = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Shortlist: the API</title>
-<link rel="stylesheet" href="docs/swagger-ui.css"></head>
-<body><div id="ui"></div><script src="docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "openapi.json", dom_id: "#ui"})</script></body></html>
-"""
