@@ -61,7 +61,7 @@ SERVE = "import sys; from pipeline.cli import main; sys.exit(main())"
 USERS = [str(number) for number in range(1, 41)]
 IDS = [f"m{number}" for number in range(400)]
 TRAP = "<script>window.trapped = 1</script><img src=x onerror='window.trapped = 1'>"
-TOKEN = "open sesame"
+TOKEN = "open-sesame"
 
 
 @dataclasses.dataclass(frozen=True)
