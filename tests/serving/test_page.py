@@ -29,6 +29,7 @@ from tests.unit.conftest import clustered, save_towers, write_shards
 # isort: split
 import numpy as np
 import pytest
+import schemathesis
 import tensorflow as tf
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -797,6 +798,13 @@ def test_it_works_below_a_path(page: Page, server: Server, prefixed: Server):
         assert link.startswith(prefixed.url)
         with urllib.request.urlopen(link) as reply:
             assert reply.status == 200
+
+
+def test_the_apis_document_is_a_valid_one(server: Server):
+    document = schemathesis.openapi.from_url(f"{server.url}openapi.json")
+    document.validate()
+    # Of an older version, by what Swagger UI can show.
+    assert document.raw_schema["openapi"].startswith("3.0.")
 
 
 def test_the_pages_link_shows_the_api(page: Page, prefixed: Server):
