@@ -22,7 +22,7 @@ import tensorflow as tf
 from serving.errors import UserError
 from serving.server.calls import Call
 from serving.server.engines import Answer, Engine
-from serving.server.failure import HTTP_STATUS, Code, Failure
+from serving.server.failure import HTTP_STATUS, Code, Failure, invalid
 from serving.server.tensors import Tensors
 
 _log = logging.getLogger(__name__)
@@ -209,6 +209,9 @@ def _as_failure(error: Exception) -> Failure:
         return error
     if isinstance(error, UserError):
         return Failure(Code.INTERNAL, str(error))
+    if isinstance(error, UnicodeDecodeError):
+        # TensorFlow quotes what it can't parse, and fails to hand on its own words.
+        return invalid(error.object.decode(errors="replace").splitlines()[0])
     if isinstance(error, tf.errors.OpError):
         code = next(one for one in HTTP_STATUS if one.value[0] == error.error_code)
         return Failure(code, str(error.message).splitlines()[0])
