@@ -323,9 +323,26 @@ def test_one_bad_call_of_a_batch_fails_alone(caplog):
         (Failure(Code.NOT_FOUND, "gone"), Code.NOT_FOUND, "gone"),
         (UserError("the model is damaged"), Code.INTERNAL, "the model is damaged"),
         (
-            tf.errors.InvalidArgumentError(None, None, "k must be\nat least 1"),
+            tf.errors.InvalidArgumentError(
+                None, None, "{{function_node f}} k must be so [Op:Search]\nand more"
+            ),
             Code.INVALID_ARGUMENT,
-            "k must be",
+            "k must be so",
+        ),
+        (
+            tf.errors.InvalidArgumentError(
+                None,
+                None,
+                "Graph execution error:\n\nDetected at node Assert defined at:\n"
+                "<stack traces unavailable>\nassertion failed: [k]\n\t [[{{node a}}]]",
+            ),
+            Code.INVALID_ARGUMENT,
+            "assertion failed: [k]",
+        ),
+        (
+            UnicodeDecodeError("utf-8", b"no example: \xff", 12, 13, "invalid"),
+            Code.INVALID_ARGUMENT,
+            "no example: \ufffd",
         ),
         (
             tf.errors.ResourceExhaustedError(None, None, "too large"),

@@ -46,7 +46,7 @@ MANY = settings(
 )
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Version:
     """A version with what may answer for it, and what is right."""
 
@@ -95,7 +95,7 @@ def versions(build, sharded_version, rich_version) -> dict[str, Version]:
     return {
         **{
             kind: open_version(build(kind).path)
-            for kind in ("scann", "exact", "tfrs-scann")
+            for kind in ("scann", "exact", "tfrs-brute-force")
         },
         "sharded": open_version(sharded_version, part),
         "rich": open_version(rich_version),
@@ -226,7 +226,7 @@ def rich_calls(draw: st.DrawFn) -> tuple[str, Tensors]:
     return signature, {**inputs, **draw(options(signature, rows))}
 
 
-@pytest.mark.parametrize("kind", ["scann", "exact", "tfrs-scann", "sharded"])
+@pytest.mark.parametrize("kind", ["scann", "exact", "tfrs-brute-force", "sharded"])
 @given(drawn=st.lists(small_calls(), min_size=1, max_size=6))
 @MANY
 def test_any_batch_is_answered_as_its_calls_one_by_one(kind, drawn, versions):
@@ -302,7 +302,7 @@ def test_filters_leave_what_they_say(text, leaves, signature, kind, versions, wo
 
 
 def test_a_filter_without_a_native_engine_is_refused_for_its_call_alone(versions):
-    version = versions["tfrs-scann"]
+    version = versions["tfrs-brute-force"]
     plain = version.call("serving_default", {"user_id": texts(["3"])})
     filtered = version.call("serving_default", {"user_id": texts(["3"])}, "kind = song")
     first, refused, last = version.saved.answer([plain, filtered, plain])
@@ -312,7 +312,7 @@ def test_a_filter_without_a_native_engine_is_refused_for_its_call_alone(versions
     assert "a filter needs a native engine" in refused.message
 
 
-@pytest.mark.parametrize("kind", ["scann", "tfrs-scann"])
+@pytest.mark.parametrize("kind", ["scann", "tfrs-brute-force"])
 def test_a_bad_call_fails_alone(kind, versions):
     version = versions[kind]
     good = version.call("serving_default", {"user_id": texts(["3", "4"])})
@@ -326,6 +326,7 @@ def test_a_bad_call_fails_alone(kind, versions):
             same(answers[at], version.expected(call))
         assert isinstance(answers[2], Failure)
         assert answers[2].code is Code.INVALID_ARGUMENT
+        assert answers[2].message.startswith("Could not parse example input, value: ")
         assert "\n" not in answers[2].message
 
 
@@ -340,6 +341,22 @@ def test_a_bad_filter_fails_alone(text, versions):
     same(last, version.expected(good))
     assert isinstance(refused, Failure) and refused.code is Code.INVALID_ARGUMENT
     assert refused.message.startswith("filter: ")
+
+
+@pytest.mark.parametrize("kind", ["scann", "exact", "sharded"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_query_without_a_finite_embedding_is_refused_alone(kind, value, versions):
+    version = versions[kind]
+    good = version.call("serving_default", {"user_id": texts(["3", "4"])})
+    vectors = Tensor(np.array([value] + [0.0] * 8, np.float32), (1, 9))
+    bad = [version.call(name, {"embedding": vectors}) for name in ("nearest",) * 2]
+    assert version.native is not None
+    answers = version.native.answer([good, *bad, good])
+    same(answers[0], version.expected(good))
+    same(answers[3], version.expected(good))
+    for answer in answers[1:3]:
+        assert isinstance(answer, Failure) and answer.code is Code.INVALID_ARGUMENT
+        assert "its embedding is not finite" in answer.message
 
 
 def test_texts_may_be_bytes_or_str(versions):
