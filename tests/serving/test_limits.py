@@ -49,6 +49,7 @@ from tests.serving.versions import push
 
 TOKEN = "s3cret-token"
 MAX_BYTES, MAX_K, MAX_ROWS, MAX_EXCLUDED = 20_000, 40, 6, 5
+MAX_RESULTS = 100
 MAX_WAITING, MAX_CONCURRENT = 1, 3
 DEADLINE_MS = 500
 TIMEOUT_S = 60
@@ -106,7 +107,8 @@ def guarded(
         "model-config-file": folder / "models.config", "token-file": folder / "token",
         "tls-certificate": shown, "tls-key": key, "max-request-bytes": MAX_BYTES,
         "max-k": MAX_K, "max-rows": MAX_ROWS, "max-excluded": MAX_EXCLUDED,
-        "max-waiting": MAX_WAITING, "max-concurrent": MAX_CONCURRENT,
+        "max-results": MAX_RESULTS, "max-waiting": MAX_WAITING,
+        "max-concurrent": MAX_CONCURRENT,
         "deadline-ms": DEADLINE_MS, "threads": 1,
     }  # fmt: skip
     arguments = [
@@ -180,6 +182,16 @@ def test_rows_have_their_bound(guarded):
         "start the server with a larger --max-rows",
     )
     assert predict(guarded, {"user_id": rows[1:]}).status_code == 200
+
+
+def test_results_have_their_bound(guarded):
+    rows = ["1", "2", "3"]
+    assert told(predict(guarded, {"user_id": rows, "k": MAX_K})) == (
+        400,
+        f"a request may have {MAX_RESULTS} results, got 3 rows of {MAX_K}; send "
+        "several, or start the server with a larger --max-results",
+    )
+    assert predict(guarded, {"user_id": rows, "k": 33}).status_code == 200
 
 
 def test_exclusions_have_their_bound(guarded):
@@ -422,6 +434,7 @@ def drain(server: Server) -> None:
         until("both", lambda: server.metric("shortlist_waiting_requests") == 1)
         server.process.send_signal(signal.SIGTERM)
         assert by_rest.result().status_code == 200
+        assert by_rest.result().headers["connection"] == "close"
         assert len(by_rest.result().json()["outputs"][0]) == 9
         assert by_grpc.result().outputs["embedding"].float_val
     assert server.process.wait(PATIENCE_S) == 0, server.said
