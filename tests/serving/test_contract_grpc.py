@@ -162,11 +162,11 @@ def test_what_fills_up_a_short_row_is_minus_infinity(contract, model):
 @pytest.mark.parametrize("name", ["saved", "sharded"])
 @pytest.mark.parametrize(("signature", "inputs"), [SEARCHES[1], *ONE_INPUT])
 def test_versions_of_each_kind_answer_as_their_model(
-    name, signature, inputs, shared, loaded
+    name, signature, inputs, ours, loaded
 ):
     model = loaded(name, 1)
     response = predict(
-        Contract(shared, name, True), request(model, name, signature, inputs)
+        Contract(ours.server, name, True), request(model, name, signature, inputs)
     )
     same(response, expected(model, signature, inputs))
 

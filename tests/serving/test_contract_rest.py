@@ -234,13 +234,13 @@ def test_rows_may_exclude_each_for_itself(ours, model):
     [SEARCHES[0], SEARCHES[1], SEARCHES[5], SEARCHES[8], *ONE_INPUT],
 )
 def test_versions_of_each_kind_answer_as_their_model(
-    name, signature, inputs, shared, loaded
+    name, signature, inputs, ours, loaded
 ):
     body = {
         "signature_name": signature,
         "inputs": {one: as_json(value) for one, value in inputs.items()},
     }
-    found = predict(Contract(shared, name, True), body)
+    found = predict(Contract(ours.server, name, True), body)
     same_columns(found["outputs"], expected(loaded(name, 1), signature, inputs))
 
 

@@ -182,26 +182,27 @@ def small_calls(draw: st.DrawFn) -> tuple[str, Tensors]:
     return signature, {**inputs, **draw(options(signature, rows))}
 
 
+RICH_QUERIES = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from(["", "nobody", *RICH_USERS[:3]]),
+        "city": st.sampled_from(["", "Bern", "u1"]),
+        "tags": st.lists(st.sampled_from(["a", "b", "u1"]), max_size=3),
+        "age": st.sampled_from([float("nan"), 0.0, 44.5]),
+        "taste": st.sampled_from([[0.0, 0.0], [1.5, -2.0]]),
+    }
+)
+
+
+def numbers(values: list[Any], shape: tuple[int, ...]) -> Tensor:
+    return Tensor(np.array(values, np.float32).reshape(-1), shape)
+
+
 @st.composite
 def rich_calls(draw: st.DrawFn) -> tuple[str, Tensors]:
     """A call over the version with features of each kind."""
-    signature = draw(
-        st.sampled_from(["serving_default", "exact", "serving_examples", "embed_query"])
-    )
-    queries = draw(
-        st.lists(
-            st.fixed_dictionaries(
-                {
-                    "user_id": st.sampled_from(["", "nobody", *RICH_USERS[:3]]),
-                    "city": st.sampled_from(["", "Bern", "u1"]),
-                    "tags": st.lists(st.sampled_from(["a", "b", "u1"]), max_size=3),
-                    "age": st.sampled_from([float("nan"), 0.0, 44.5]),
-                    "taste": st.sampled_from([[0.0, 0.0], [1.5, -2.0]]),
-                }
-            ),
-            max_size=4,
-        )
-    )
+    names = ["serving_default", "exact", "serving_examples", "embed_query"]
+    signature = draw(st.sampled_from(names))
+    queries = draw(st.lists(RICH_QUERIES, max_size=4))
     if signature == "serving_examples":
         kept = [
             {name: value for name, value in query.items() if value != []}
@@ -215,11 +216,8 @@ def rich_calls(draw: st.DrawFn) -> tuple[str, Tensors]:
         "user_id": texts([one["user_id"] for one in queries]),
         "city": texts([one["city"] for one in queries]),
         "tags": Tensor([tag for row in tags for tag in row], (rows, width)),
-        "age": Tensor(np.array([one["age"] for one in queries], np.float32), (rows,)),
-        "taste": Tensor(
-            np.array([one["taste"] for one in queries], np.float32).reshape(-1),
-            (rows, 2),
-        ),
+        "age": numbers([one["age"] for one in queries], (rows,)),
+        "taste": numbers([one["taste"] for one in queries], (rows, 2)),
     }
     if signature == "embed_query":
         return signature, inputs

@@ -61,54 +61,68 @@ class _Tables(tf.Module):
         return tf.where((texts != "")[..., tf.newaxis], rows, 0.0)
 
 
-def _save_towers(path: str) -> np.ndarray:
-    """Saves towers as the Trainer does; returns the candidates' vectors."""
-    module = tf.Module()
-    module.tables = _Tables("user_id", "city", "tags", "movie_id")
+def _specs(**features: tuple[tf.DType, list[int | None]]) -> list[Any]:
+    """Makes the input signature of a function of features."""
     specs = {
-        "user_id": tf.TensorSpec([None], tf.string, "user_id"),
-        "city": tf.TensorSpec([None], tf.string, "city"),
-        "tags": tf.TensorSpec([None, None], tf.string, "tags"),
-        "age": tf.TensorSpec([None], tf.float32, "age"),
-        "taste": tf.TensorSpec([None, 2], tf.float32, "taste"),
+        name: tf.TensorSpec(shape, dtype, name)
+        for name, (dtype, shape) in features.items()
     }
-    mixed = tf.constant(np.random.default_rng(4).normal(size=(3, DIMENSIONS)), "float")
+    return [specs]
 
-    def embed_query(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+
+_QUERY = _specs(
+    user_id=(tf.string, [None]),
+    city=(tf.string, [None]),
+    tags=(tf.string, [None, None]),
+    age=(tf.float32, [None]),
+    taste=(tf.float32, [None, 2]),
+)
+_CANDIDATE = _specs(movie_id=(tf.string, [None]))
+
+
+class _Towers(tf.Module):
+    """Two towers over tables and a few numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = _Tables("user_id", "city", "tags", "movie_id")
+        mixed = np.random.default_rng(4).normal(size=(3, DIMENSIONS))
+        self.mixed = tf.Variable(mixed.astype(np.float32))
+
+    @tf.function(input_signature=_QUERY, autograph=False)
+    def embed_query(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         age = tf.where(tf.math.is_nan(features["age"]), 0.0, features["age"])
         numbers = tf.concat([age[:, tf.newaxis] / 50, features["taste"]], axis=1)
         return {
-            "embedding": module.tables("user_id", features["user_id"])
-            + 2 * module.tables("city", features["city"])
-            + tf.reduce_sum(module.tables("tags", features["tags"]), axis=1)
-            + numbers @ mixed
+            "embedding": self.tables("user_id", features["user_id"])
+            + 2 * self.tables("city", features["city"])
+            + tf.reduce_sum(self.tables("tags", features["tags"]), axis=1)
+            + numbers @ self.mixed
         }
 
-    def embed_candidate(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {"embedding": module.tables("movie_id", features["movie_id"])}
+    @tf.function(input_signature=_CANDIDATE, autograph=False)
+    def embed_candidate(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"embedding": self.tables("movie_id", features["movie_id"])}
 
-    def is_known_query(features: dict[str, tf.Tensor]) -> tf.Tensor:
+    @tf.function(input_signature=_QUERY, autograph=False)
+    def is_known_query(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.strings.regex_full_match(features["user_id"], "u1?[0-9]")
 
-    def traced(function: Any, signature: dict[str, tf.TensorSpec]) -> Any:
-        return tf.function(function, input_signature=[signature], autograph=False)
 
-    module.embed_query = traced(embed_query, specs)
-    module.is_known_query = traced(is_known_query, specs)
-    movie_id = {"movie_id": tf.TensorSpec([None], tf.string, "movie_id")}
-    module.embed_candidate = traced(embed_candidate, movie_id)
+def _save_towers(path: str) -> np.ndarray:
+    """Saves towers as the Trainer does; returns the candidates' vectors."""
+    towers = _Towers()
     signatures = {
-        name: getattr(module, name) for name in ("embed_query", "embed_candidate")
+        name: getattr(towers, name) for name in ("embed_query", "embed_candidate")
     }
-    tf.saved_model.save(module, path, signatures=signatures)
+    tf.saved_model.save(towers, path, signatures=signatures)
     extra = pathlib.Path(path, "assets.extra")
     extra.mkdir()
     about = {"feature": "user_id", "vocabulary": "assets.extra/users"}
     (extra / "query_id.json").write_text(json.dumps(about))
     (extra / "users").write_text("".join(f"{one}\n" for one in RICH_USERS))
-    return module.embed_candidate({"movie_id": tf.constant(RICH_IDS)})[
-        "embedding"
-    ].numpy()
+    embedded = towers.embed_candidate({"movie_id": tf.constant(RICH_IDS)})
+    return embedded["embedding"].numpy()
 
 
 def flip_byte(path: pathlib.Path, keep_time: bool = False) -> bytes:
