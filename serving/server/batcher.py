@@ -11,6 +11,7 @@ time, and what is too much is refused at once.
 import asyncio
 import logging
 import queue
+import re
 import threading
 import time
 from collections import deque
@@ -22,11 +23,14 @@ import tensorflow as tf
 from serving.errors import UserError
 from serving.server.calls import Call
 from serving.server.engines import Answer, Engine
-from serving.server.failure import HTTP_STATUS, Code, Failure
+from serving.server.failure import HTTP_STATUS, Code, Failure, invalid
 from serving.server.tensors import Tensors
 
 _log = logging.getLogger(__name__)
 
+_PLACE = re.compile(r"\{\{.*?\}\}|\[Op:\w+\]")
+_ABOUT_GRAPHS = ("Graph execution error", "Detected at node", "<stack traces", "[[")
+"""How lines of TensorFlow's errors begin that tell of its graphs."""
 _SWEEP_S = 0.02
 """How often deadlines are looked after."""
 
@@ -209,8 +213,18 @@ def _as_failure(error: Exception) -> Failure:
         return error
     if isinstance(error, UserError):
         return Failure(Code.INTERNAL, str(error))
+    if isinstance(error, UnicodeDecodeError):
+        # TensorFlow quotes what it can't parse, and fails to hand on its own words.
+        return invalid(_core(error.object.decode(errors="replace")))
     if isinstance(error, tf.errors.OpError):
         code = next(one for one in HTTP_STATUS if one.value[0] == error.error_code)
-        return Failure(code, str(error.message).splitlines()[0])
+        return Failure(code, _core(error.message))
     _log.error("a request failed", exc_info=error)
     return Failure(Code.INTERNAL, f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _core(text: str) -> str:
+    """Returns the line of TensorFlow's words that says what is wrong."""
+    lines = [_PLACE.sub("", line).strip() for line in text.splitlines()]
+    said = [line for line in lines if line and not line.startswith(_ABOUT_GRAPHS)]
+    return (said or lines or [text])[0]

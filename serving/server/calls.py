@@ -16,6 +16,8 @@ class Limits:
     k: int = 10_000
     rows: int = 1_000
     """Queries of a request."""
+    results: int = 1_000_000
+    """Rows times k."""
     excluded: int = 100_000
     """Candidates that a request leaves out."""
 
@@ -106,6 +108,11 @@ def _check_limits(call: Call, limits: Limits) -> None:
     if k is not None and not 1 <= k <= limits.k:
         more = "; start the server with a larger --max-k" if k > 1 else ""
         raise invalid(f"k must be from 1 to {limits.k}, got {k}{more}")
+    if k is not None and call.rows * k > limits.results:
+        raise invalid(
+            f"a request may have {limits.results} results, got {call.rows} rows of {k};"
+            " send several, or start the server with a larger --max-results"
+        )
     if EXCLUDE in call.inputs:
         exclude = call.inputs[EXCLUDE]
         if exclude.rows not in (1, call.rows):

@@ -84,6 +84,11 @@ class NativeAnswers:
             if call.signature.name == EMBED_QUERY:
                 answers[at] = {EMBEDDING: of_array(answers[at])}
                 continue
+            if not np.isfinite(answers[at]).all():
+                answers[at] = invalid(
+                    "the query can't be searched for: its embedding is not finite"
+                )
+                continue
             k = call.k or self._engine.default_k
             if self._is_plain(call, k):
                 together.setdefault((k, *call.effort), []).append(at)
@@ -297,7 +302,7 @@ def _join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     joined = {}
     for name in parts[0]:
         arrays = [one[name] for one in parts]
-        if name == EXCLUDE and not arrays[0].size:
+        if name == EXCLUDE and arrays[0].shape == (1, 0):
             joined[name] = arrays[0]
             continue
         if arrays[0].dtype == object and arrays[0].ndim == 2:

@@ -50,6 +50,7 @@ class ServerOptions:
     max_request_bytes: int = _option(4 << 20, "of a request's body (413)")
     max_rows: int = _option(1000, "queries of one request")
     max_k: int = _option(10_000, "results of one query")
+    max_results: int = _option(1_000_000, "results of all queries of one request")
     max_excluded: int = _option(100_000, "candidates that one request leaves out")
     cached_queries: int = _option(
         10_000, "embedded queries to keep, of those that tell more than an id"
@@ -94,7 +95,7 @@ class ServerOptions:
 
 _AT_LEAST_ONE = (
     "max_batch_rows", "max_waiting", "max_concurrent", "max_request_bytes", "max_rows",
-    "max_k", "tensorflow_threads",
+    "max_k", "max_results", "tensorflow_threads",
 )  # fmt: skip
 _ABOVE_ZERO = ("deadline_ms", "poll_s")
 _MOST_PORT = 65_535

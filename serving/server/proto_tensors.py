@@ -66,7 +66,7 @@ def _read_any(
 ) -> Tensor:
     """Reads a tensor in whatever form: values, one for all, or raw content."""
     try:
-        if dtype == tf.string:
+        if dtype == tf.string and len(proto.string_val) <= size_of(shape):
             # NumPy can't read texts as raw content, which C++ writes.
             parsed = tf.io.parse_tensor(proto.SerializeToString(), dtype)
             return of_array(np.asarray(parsed.numpy(), object))

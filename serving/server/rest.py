@@ -104,6 +104,8 @@ class Rest:
             _log.error("a request failed", exc_info=error)
             code = Code.INTERNAL
             status, headers, content = _refusal(Failure(code, repr(error)))
+        if self._is_draining():
+            headers.append((b"connection", b"close"))  # the next one would find none
         await _send(send, status, headers, content)
         if self._service.models.find(name):
             # Names that nobody serves would make series without end.
@@ -190,10 +192,16 @@ class Rest:
         parts, size = [], int(told) if told and told.isdigit() else 0
         if size > most:
             raise _too_large(most)
-        task, size = asyncio.current_task(), 0
+        task, size, is_late = asyncio.current_task(), 0, False
         assert task is not None
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(self._service.deadline(), task.cancel)
+        timer = loop.call_at(self._service.deadline(), give_up)
         try:
             while True:
                 part = await receive()
@@ -206,7 +214,7 @@ class Rest:
                 if not part.get("more_body"):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
         except asyncio.CancelledError:
-            if timer.when() > loop.time():
+            if not is_late:
                 raise  # somebody else has cancelled it
             raise _LateBody from None
         finally:

@@ -182,7 +182,7 @@ class Server:
 
     async def _watch_config(self) -> None:
         """Reads the model config file again whenever it has changed."""
-        before = read_config(self._config)
+        before, said = read_config(self._config), ""
         while True:
             await asyncio.sleep(self._options.poll_s)
             try:
@@ -193,7 +193,9 @@ class Server:
                     await self._models.configure(settings)
             except (UserError, Failure) as error:
                 # What was served before goes on until the file is mended.
-                _log.warning("%s", error)
+                if str(error) != said:
+                    said = str(error)
+                    _log.warning("%s", said)
 
 
 class _Uvicorn(uvicorn.Server):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from serving.errors import UserError
@@ -168,8 +169,8 @@ def read_signatures(path: str) -> Signatures:
         graph = model.meta_graphs[0]
     except tf.errors.OpError:
         raise UserError(f"{file} can't be read; push the model again") from None
-    # DecodeError is a ValueError, an empty file has no meta graph.
-    except (ValueError, IndexError):
+    # An empty file has no meta graph.
+    except (message.DecodeError, IndexError):
         raise UserError(f"{file} is damaged; push the model again") from None
     definitions = meta_graph_pb2.MetaGraphDef()
     for name, one in graph.signature_def.items():

@@ -82,7 +82,9 @@ class Version:
             checksums.verify(path)
         self.manifest = manifest.read_known(path)
         self.signatures = read_signatures((shard_paths(path) or [path])[0])
-        self.limits = Limits(options.max_k, options.max_rows, options.max_excluded)
+        self.limits = Limits(
+            options.max_k, options.max_rows, options.max_results, options.max_excluded
+        )
         self._options = options
         self._model = LazyModel(path)
         self.native: NativeAnswers | None = None
@@ -165,9 +167,12 @@ class Version:
     def _warm(self) -> None:
         """Answers the warm-up requests, and one of each kind that engines know."""
         answering: Engine = self.native or self._model
-        calls = list(self._warmup_calls())
-        if not calls:
-            return
+        try:
+            calls = self._warmup_calls()
+        except Failure as failure:
+            raise UserError(
+                f"{self.path} has warm-up requests that are refused: {failure.message}"
+            ) from None
         for count in _WARM_BATCHES:
             for call in calls:
                 for answer in answer_each(answering, [call] * count):

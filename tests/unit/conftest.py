@@ -227,6 +227,36 @@ def write_shards(
         pq.write_table(pa.table(columns, schema=schema), os.path.join(folder, name))
 
 
+def build_version(
+    path: pathlib.Path, towers: str, ids: list[str], titles: list[str],
+    vectors: np.ndarray, config: Any,
+) -> str:  # fmt: skip
+    """Builds a version as ScannIndexer does, from Parquet; one shard: no shards."""
+    import serving.build
+    from serving.index_config import SHARDS, shard_name
+    from serving.shards import shard_of, write_manifest
+
+    path.mkdir()
+    version, embedded = str(path / "version"), str(path / "embedded")
+    if config.shards == 1:
+        write_shards(embedded, ids, titles, vectors)
+        serving.build.build_servable(towers, embedded, config, version, {})
+        return version
+    where = shard_of(ids, config.shards)
+    for shard in range(config.shards):
+        name = shard_name(shard, config.shards)
+        rows = np.flatnonzero(where == shard)
+        below = os.path.join(embedded, name)
+        write_shards(
+            below, [ids[r] for r in rows], [titles[r] for r in rows], vectors[rows]
+        )
+        target = os.path.join(version, SHARDS, name)
+        about = {"pipeline": "small", "shard": name}
+        serving.build.build_servable(towers, below, config, target, about)
+    write_manifest(version)
+    return version
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """300 candidates with odd ids among them, 40 users, nine dimensions."""

@@ -22,7 +22,7 @@ from serving.build import add_measurements, build_servable
 from serving.candidates import Candidates, read_candidates
 from serving.errors import UserError
 from serving.index_config import IndexConfig, plan_index
-from serving.model import Recommender, load_scann_ops, versions
+from serving.model import Recommender, load_scann_ops, version_paths, versions
 from serving.servable import Servable
 from serving.towers import Towers
 from tests.unit.conftest import (
@@ -423,6 +423,17 @@ def test_versions_are_whole_numbered_folders_oldest_first(tmp_path):
     (tmp_path / "13" / "variables").mkdir(parents=True)
     (tmp_path / "14").touch()
     assert versions(str(tmp_path)) == [9, 10, 1763900000]
+
+
+def test_a_version_has_the_folder_that_there_is(tmp_path):
+    for name in ("00000123", "7", str(2**63 - 1), str(2**63), "9" * 30):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+    assert version_paths(str(tmp_path)) == {
+        7: str(tmp_path / "7"),
+        123: str(tmp_path / "00000123"),
+        2**63 - 1: str(tmp_path / str(2**63 - 1)),
+    }
 
 
 def test_a_base_path_that_is_not_there_has_no_versions(tmp_path):

@@ -4,7 +4,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import serving.build
 from pipeline.cli.main import main
 from serving import manifest
 from serving.errors import UserError
@@ -33,14 +31,13 @@ from serving.shards import (
     open_engine,
     open_model,
     shard_of,
-    write_manifest,
 )
 from tests.unit.conftest import (
     CANDIDATES,
     DEFAULT_K,
     USERS,
     World,
-    write_shards,
+    build_version,
 )
 from tests.unit.test_evaluate import make_interactions, write_interactions
 
@@ -48,32 +45,6 @@ COUNT = 3
 NOBODY = "nobody"
 
 Build = Callable[[str], str]
-
-
-def build_version(
-    path: pathlib.Path, towers: str, ids: list[str], titles: list[str],
-    vectors: np.ndarray, config: IndexConfig,
-) -> str:  # fmt: skip
-    """Builds a version as ScannIndexer does, from Parquet; one shard: no shards."""
-    path.mkdir()
-    version, embedded = str(path / "version"), str(path / "embedded")
-    if config.shards == 1:
-        write_shards(embedded, ids, titles, vectors)
-        serving.build.build_servable(towers, embedded, config, version, {})
-        return version
-    where = shard_of(ids, config.shards)
-    for shard in range(config.shards):
-        name = shard_name(shard, config.shards)
-        rows = np.flatnonzero(where == shard)
-        below = os.path.join(embedded, name)
-        write_shards(
-            below, [ids[r] for r in rows], [titles[r] for r in rows], vectors[rows]
-        )
-        target = os.path.join(version, SHARDS, name)
-        about = {"pipeline": "small", "shard": name}
-        serving.build.build_servable(towers, below, config, target, about)
-    write_manifest(version)
-    return version
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,361 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The batcher on a real event loop, over an engine that tests can hold up."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from serving.errors import UserError
+from serving.server.batcher import Batcher, answer_each
+from serving.server.calls import Call
+from serving.server.engines import Answer
+from serving.server.failure import Code, Failure
+from serving.server.tensors import Input, Signature, Tensor
+
+SIGNATURE = Signature("s", {"x": Input("x", tf.string, (None,))}, ("y",))
+LONG_S = 60.0
+
+
+def call(*texts: str) -> Call:
+    return Call(SIGNATURE, {"x": Tensor(list(texts), (len(texts),))}, len(texts))
+
+
+class Upper:
+    """Answers in capitals, batch by batch, when it is let."""
+
+    def __init__(self, is_held: bool = False):
+        self.go = threading.Event()
+        if not is_held:
+            self.go.set()
+        self.batches: list[list[str]] = []
+        self.threads: set[str] = set()
+
+    def answer(self, calls: Sequence[Call]) -> list[Answer]:
+        self.threads.add(threading.current_thread().name)
+        self.batches.append([one.inputs["x"].values[0] for one in calls])
+        assert self.go.wait(LONG_S)
+        for one in calls:
+            if "bad" in one.inputs["x"].values:
+                raise ValueError("no such text\nand more of it")
+        return [
+            {"y": Tensor([v.upper() for v in one.inputs["x"].values], (one.rows,))}
+            for one in calls
+        ]
+
+
+def run(test: Callable[[], Awaitable[Any]]) -> None:
+    """Runs a coroutine; it ends in time, or fails."""
+    asyncio.run(asyncio.wait_for(test(), LONG_S))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def later(seconds: float = LONG_S) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+def ask(batcher: Batcher, one: Call, seconds: float = LONG_S) -> asyncio.Task:
+    return asyncio.create_task(batcher.answer(one, later(seconds)))
+
+
+def texts(answer: Any) -> list[str]:
+    return answer["y"].values
+
+
+def test_a_call_is_answered():
+    async def test() -> None:
+        batcher = Batcher(Upper())
+        assert texts(await batcher.answer(call("a", "b"), later())) == ["A", "B"]
+        await batcher.close()
+
+    run(test)
+
+
+def test_what_waits_while_threads_are_busy_is_one_batch():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1)
+        first = ask(batcher, call("a"))
+        await until(lambda: engine.batches == [["a"]])
+        others = [ask(batcher, call(f"b{at}")) for at in range(20)]
+        await until(lambda: batcher.waiting == 20)
+        engine.go.set()
+        assert texts(await first) == ["A"]
+        found = [texts(await one) for one in others]
+        assert found == [[f"B{at}"] for at in range(20)]
+        assert engine.batches == [["a"], [f"b{at}" for at in range(20)]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_what_comes_in_at_the_same_time_is_one_batch():
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, threads=1)
+        found = await asyncio.gather(*(ask(batcher, call(f"a{n}")) for n in range(5)))
+        assert [texts(one) for one in found] == [[f"A{n}"] for n in range(5)]
+        assert engine.batches == [[f"a{n}" for n in range(5)]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_batch_has_at_most_so_many_rows_but_for_one_call():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1, max_rows=4)
+        asked = [ask(batcher, call("hold"))]
+        await until(lambda: len(engine.batches) == 1)
+        sizes = [2, 2, 1, 9, 3, 2]
+        asked += [
+            ask(batcher, call(*(f"{at}.{row}" for row in range(size))))
+            for at, size in enumerate(sizes)
+        ]
+        await until(lambda: batcher.waiting == len(sizes))
+        engine.go.set()
+        found = [texts(await one) for one in asked][1:]
+        assert [len(one) for one in found] == sizes
+        assert all(
+            one == [f"{at}.{row}" for row in range(len(one))]
+            for at, one in enumerate(found)
+        )
+        assert engine.batches[1:] == [
+            ["0.0", "1.0"],
+            ["2.0"],
+            ["3.0"],
+            ["4.0"],
+            ["5.0"],
+        ]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1, max_waiting=3)
+        asked = [ask(batcher, call("a"))]
+        await until(lambda: len(engine.batches) == 1)
+        asked += [ask(batcher, call(f"b{at}")) for at in range(3)]
+        await until(lambda: batcher.waiting == 3)
+        with pytest.raises(Failure) as caught:
+            await batcher.answer(call("c"), later())
+        assert caught.value.code is Code.RESOURCE_EXHAUSTED
+        assert caught.value.retry_after_s == 1
+        assert caught.value.message == "3 requests wait already; try again later"
+        engine.go.set()
+        assert [texts(await one) for one in asked] == [["A"], ["B0"], ["B1"], ["B2"]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_what_waits_past_its_deadline_fails_and_is_not_answered():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1)
+        first = ask(batcher, call("a"))
+        await until(lambda: len(engine.batches) == 1)
+        late, patient = ask(batcher, call("b"), 0.01), ask(batcher, call("c"))
+        with pytest.raises(Failure) as caught:
+            await late
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        engine.go.set()
+        assert texts(await first) == ["A"] and texts(await patient) == ["C"]
+        assert engine.batches == [["a"], ["c"]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_who_is_not_waited_for_is_not_answered_and_takes_no_place():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1, max_waiting=2)
+        first = ask(batcher, call("a"))
+        await until(lambda: len(engine.batches) == 1)
+        gone = [ask(batcher, call("b"), 0.01), ask(batcher, call("c"))]
+        await until(lambda: batcher.waiting == 2)
+        gone[1].cancel()
+        await until(lambda: batcher.waiting == 0)
+        after = ask(batcher, call("d"))
+        engine.go.set()
+        assert texts(await first) == ["A"] and texts(await after) == ["D"]
+        assert engine.batches == [["a"], ["d"]]
+        ended = await asyncio.gather(*gone, return_exceptions=True)
+        assert isinstance(ended[0], Failure)
+        assert isinstance(ended[1], asyncio.CancelledError)
+        await batcher.close()
+
+    run(test)
+
+
+def test_who_goes_while_being_answered_harms_nobody():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1)
+        gone, stays = ask(batcher, call("a")), ask(batcher, call("b"))
+        await until(lambda: engine.batches == [["a", "b"]])
+        gone.cancel()
+        engine.go.set()
+        assert texts(await stays) == ["B"]
+        assert texts(await batcher.answer(call("c"), later())) == ["C"]
+        await batcher.close()
+
+    run(test)
+
+
+def test_threads_answer_side_by_side():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=2, max_rows=1)
+        asked = [ask(batcher, call(text)) for text in ("a", "b", "c")]
+        await until(lambda: len(engine.batches) == 2)
+        assert len(engine.threads) == 2 and batcher.waiting == 1
+        engine.go.set()
+        assert [texts(await one) for one in asked] == [["A"], ["B"], ["C"]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_free_thread_waits_for_a_batch_to_fill_and_no_longer():
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, threads=1, max_rows=3, wait_s=LONG_S / 2)
+        first = ask(batcher, call("a"))
+        await until(lambda: batcher.waiting == 1)
+        others = [ask(batcher, call("b")), ask(batcher, call("c"))]
+        await asyncio.gather(first, *others)
+        assert engine.batches == [["a", "b", "c"]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_batch_that_does_not_fill_goes_when_its_time_is_over():
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, threads=1, max_rows=100, wait_s=0.01)
+        assert texts(await batcher.answer(call("a"), later())) == ["A"]
+        assert texts(await batcher.answer(call("b"), later())) == ["B"]
+        await batcher.close()
+
+    run(test)
+
+
+def test_closing_ends_the_threads():
+    async def test() -> None:
+        before = threading.active_count()
+        batcher = Batcher(Upper(), threads=3)
+        assert threading.active_count() == before + 3
+        await batcher.answer(call("a"), later())
+        await batcher.close()
+        names = [one.name for one in threading.enumerate()]
+        assert not any(name.startswith("answers-") for name in names)
+
+    run(test)
+
+
+def test_closing_waits_for_what_runs():
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1)
+        asked = ask(batcher, call("a"))
+        await until(lambda: len(engine.batches) == 1)
+        closing = asyncio.create_task(batcher.close())
+        done, _ = await asyncio.wait([closing], timeout=0.05)
+        assert not done
+        engine.go.set()
+        await closing
+        assert texts(await asked) == ["A"]
+
+    run(test)
+
+
+def test_batches_are_observed():
+    async def test() -> None:
+        seen: list[tuple[int, float]] = []
+        batcher = Batcher(
+            Upper(), observe=lambda rows, seconds: seen.append((rows, seconds))
+        )
+        await batcher.answer(call("a", "b"), later())
+        await batcher.close()
+        ((rows, seconds),) = seen
+        assert rows == 2 and 0 <= seconds < LONG_S
+
+    run(test)
+
+
+def test_one_bad_call_of_a_batch_fails_alone(caplog):
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1)
+        first = ask(batcher, call("hold"))
+        await until(lambda: len(engine.batches) == 1)
+        asked = [ask(batcher, call(text)) for text in ("a", "bad", "b")]
+        await until(lambda: batcher.waiting == 3)
+        engine.go.set()
+        await first
+        a, bad, b = await asyncio.gather(*asked, return_exceptions=True)
+        assert texts(a) == ["A"] and texts(b) == ["B"]
+        assert isinstance(bad, Failure) and bad.code is Code.INTERNAL
+        assert bad.message == "ValueError: no such text"
+        assert "a request failed" in caplog.text
+        await batcher.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (Failure(Code.NOT_FOUND, "gone"), Code.NOT_FOUND, "gone"),
+        (UserError("the model is damaged"), Code.INTERNAL, "the model is damaged"),
+        (
+            tf.errors.InvalidArgumentError(
+                None, None, "{{function_node f}} k must be so [Op:Search]\nand more"
+            ),
+            Code.INVALID_ARGUMENT,
+            "k must be so",
+        ),
+        (
+            tf.errors.InvalidArgumentError(
+                None,
+                None,
+                "Graph execution error:\n\nDetected at node Assert defined at:\n"
+                "<stack traces unavailable>\nassertion failed: [k]\n\t [[{{node a}}]]",
+            ),
+            Code.INVALID_ARGUMENT,
+            "assertion failed: [k]",
+        ),
+        (
+            UnicodeDecodeError("utf-8", b"no example: \xff", 12, 13, "invalid"),
+            Code.INVALID_ARGUMENT,
+            "no example: \ufffd",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "too large"),
+            Code.RESOURCE_EXHAUSTED,
+            "too large",
+        ),
+    ],
+)
+def test_what_an_engine_raises_is_told_by_its_code(error, code, message):
+    class Raises:
+        def answer(self, calls: Sequence[Call]) -> list[Answer]:
+            raise error
+
+    (found,) = answer_each(Raises(), [call("a")])
+    assert isinstance(found, Failure)
+    assert (found.code, found.message) == (code, message)

@@ -1,0 +1,447 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a server refuses, and how it starts, is protected and ends.
+
+One server has narrow limits, TLS and a token. What takes long is the first call of a
+signature that only SavedModels answer: they are loaded then, three of them where the
+version is in shards.
+"""
+
+import concurrent.futures
+import datetime
+import http.client
+import ipaddress
+import json
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+)
+
+from serving.process import child_environment
+from tests.serving.asking import (
+    HOST,
+    PATIENCE_S,
+    PROGRAM,
+    Server,
+    free_ports,
+    serving,
+    until,
+)
+from tests.serving.versions import push
+
+TOKEN = "s3cret-token"
+MAX_BYTES, MAX_K, MAX_ROWS, MAX_EXCLUDED = 20_000, 40, 6, 5
+MAX_RESULTS = 100
+MAX_WAITING, MAX_CONCURRENT = 1, 3
+DEADLINE_MS = 500
+TIMEOUT_S = 60
+
+
+def make_certificate(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes a certificate for this machine that is signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    build: Callable[[str], Any],
+    sharded_version: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    """A server with narrow limits, TLS and a token."""
+    folder = tmp_path_factory.mktemp("guarded")
+    models = ""
+    for name, version in (("plain", build("exact").path), ("slow", sharded_version)):
+        (folder / name).mkdir()
+        push(version, folder / name, 1)
+        models += f'config {{ name: "{name}" base_path: "{folder / name}" }}\n'
+    (folder / "models.config").write_text(f"model_config_list {{ {models} }}")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    shown, key = make_certificate(folder)
+    options = {
+        "model-config-file": folder / "models.config", "token-file": folder / "token",
+        "tls-certificate": shown, "tls-key": key, "max-request-bytes": MAX_BYTES,
+        "max-k": MAX_K, "max-rows": MAX_ROWS, "max-excluded": MAX_EXCLUDED,
+        "max-results": MAX_RESULTS, "max-waiting": MAX_WAITING,
+        "max-concurrent": MAX_CONCURRENT,
+        "deadline-ms": DEADLINE_MS, "threads": 1,
+    }  # fmt: skip
+    arguments = [
+        part for name, value in options.items() for part in (f"--{name}", value)
+    ]
+    with serving(
+        folder / "log", *map(str, arguments),
+        certificate=shown.read_bytes(), token=TOKEN,
+    ) as server:  # fmt: skip
+        yield server.wait_until_ready()
+
+
+def predict(server: Server, inputs: dict[str, Any], **body: Any) -> httpx.Response:
+    return server.post("/v1/models/plain:predict", {"inputs": inputs, **body})
+
+
+def recommend(server: Server, **body: Any) -> httpx.Response:
+    return server.post(
+        "/v1/models/plain:recommend", {"query": {"user_id": "1"}, **body}
+    )
+
+
+def told(reply: httpx.Response) -> tuple[int, str]:
+    return reply.status_code, reply.json()["error"]
+
+
+# Sizes
+
+
+def test_a_body_that_is_too_large_is_refused(guarded):
+    text = (
+        f"a request's body may have {MAX_BYTES} bytes; start the server with a larger "
+        "--max-request-bytes"
+    )
+    padding = " " * (MAX_BYTES + 1)
+    path = "/v1/models/plain:predict"
+    assert told(guarded.post(path, padding.encode())) == (413, text)
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 1000
+
+    assert told(guarded.http.post(path, content=parts())) == (413, text)  # no length
+    exactly = b'{"inputs": {"user_id": ["1"]}}'.ljust(MAX_BYTES)
+    assert guarded.post(path, exactly).status_code == 200
+
+
+def test_a_message_that_is_too_large_is_refused(guarded):
+    asked = predict_pb2.PredictRequest()
+    asked.model_spec.name = "plain"
+    asked.inputs["user_id"].string_val.append(b"1" * (MAX_BYTES + 1))
+    with pytest.raises(grpc.RpcError) as caught:
+        guarded.prediction.Predict(asked, TIMEOUT_S, metadata=bearer(TOKEN))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_k_has_its_bounds(guarded):
+    larger = "; start the server with a larger --max-k"
+    for k, more in ((0, ""), (-1, ""), (MAX_K + 1, larger)):
+        expected = 400, f"k must be from 1 to {MAX_K}, got {k}{more}"
+        assert told(recommend(guarded, k=k)) == expected
+        assert told(predict(guarded, {"user_id": ["1"], "k": k})) == expected
+    assert len(recommend(guarded, k=MAX_K).json()["recommendations"]) == MAX_K
+
+
+def test_rows_have_their_bound(guarded):
+    rows = [str(one) for one in range(MAX_ROWS + 1)]
+    assert told(predict(guarded, {"user_id": rows})) == (
+        400,
+        f"a request may have {MAX_ROWS} rows, got {MAX_ROWS + 1}; send several, or "
+        "start the server with a larger --max-rows",
+    )
+    assert predict(guarded, {"user_id": rows[1:]}).status_code == 200
+
+
+def test_results_have_their_bound(guarded):
+    rows = ["1", "2", "3"]
+    assert told(predict(guarded, {"user_id": rows, "k": MAX_K})) == (
+        400,
+        f"a request may have {MAX_RESULTS} results, got 3 rows of {MAX_K}; send "
+        "several, or start the server with a larger --max-results",
+    )
+    assert predict(guarded, {"user_id": rows, "k": 33}).status_code == 200
+
+
+def test_exclusions_have_their_bound(guarded):
+    ids = [f"m{one}" for one in range(MAX_EXCLUDED + 1)]
+    expected = 400, f"exclude may have {MAX_EXCLUDED} ids, got {MAX_EXCLUDED + 1}"
+    assert told(recommend(guarded, exclude=ids)) == expected
+    assert told(predict(guarded, {"user_id": ["1"], "exclude": [ids]})) == expected
+    assert recommend(guarded, exclude=ids[1:]).status_code == 200
+
+
+# Time and numbers
+
+
+def ask_slowly(server: Server, model: str = "slow") -> httpx.Response:
+    body = {"signature_name": "embed_candidate", "inputs": ["m1"]}
+    return server.post(f"/v1/models/{model}:predict", body)
+
+
+def test_too_many_that_wait_are_refused_and_late_ones_told(guarded):
+    with concurrent.futures.ThreadPoolExecutor(2 + MAX_WAITING) as pool:
+        # One is answered, which takes long; one waits, for whom there is a place; one
+        # has none. Which is which is the server's affair.
+        asked = [pool.submit(ask_slowly, guarded) for _ in range(2 + MAX_WAITING)]
+        replies = [one.result() for one in asked]
+    replies.sort(key=lambda one: one.status_code)
+    assert [one.status_code for one in replies] == [200, 429, 504]
+    assert told(replies[1]) == (429, "1 requests wait already; try again later")
+    assert replies[1].headers["retry-after"] == "1"
+    assert told(replies[2]) == (
+        504, "the request was not answered before its deadline",
+    )  # fmt: skip
+    assert "retry-after" not in replies[2].headers
+    assert ask_slowly(guarded).status_code == 200
+
+
+def test_too_many_at_the_same_time_are_refused(guarded):
+    def refusal() -> httpx.Response | None:
+        held = [unfinished(guarded) for _ in range(MAX_CONCURRENT)]
+        reply = guarded.get("/v1/models/plain")
+        assert guarded.get("/healthz").status_code == 200
+        for one in held:
+            one.close()
+        return None if reply.status_code == 200 else reply
+
+    # On a busy machine the first of them may be over before the last one is there.
+    reply = until("a refusal", refusal)
+    assert told(reply) == (
+        503, f"{MAX_CONCURRENT} requests are under way already; try again later",
+    )  # fmt: skip
+    assert reply.headers["retry-after"] == "1"
+    until("room", lambda: guarded.get("/v1/models/plain").status_code == 200)
+
+
+def unfinished(server: Server) -> ssl.SSLSocket:
+    """Sends a request whose body does not come."""
+    context = ssl.create_default_context(cadata=server.certificate.decode())
+    port = int(server.url.rpartition(":")[2])
+    plain = socket.create_connection((HOST, port), PATIENCE_S)
+    connection = context.wrap_socket(plain, server_hostname="localhost")
+    connection.sendall(
+        f"POST /v1/models/plain:predict HTTP/1.1\r\nhost: {HOST}\r\n"
+        f"authorization: Bearer {TOKEN}\r\ncontent-length: 100\r\n\r\n{{".encode()
+    )
+    return connection
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(guarded):
+    connection = unfinished(guarded)
+    reply = http.client.HTTPResponse(connection)
+    reply.begin()
+    assert reply.status == 504
+    assert json.loads(reply.read()) == {
+        "error": "the request's body did not arrive in time"
+    }
+    assert reply.getheader("connection") == "close"
+    assert connection.recv(1) == b""  # and so it is
+    connection.close()
+
+
+# Who may ask
+
+
+OPEN = ("/healthz", "/readyz")
+CLOSED = (
+    "/v1/models/plain", "/v1/models/plain/metadata", "/v1/models/plain/queries",
+    "/v1/models/plain:recommend?user_id=1", "/v1/models/nope", "/v1/nonsense",
+    "/openapi.json", "/monitoring/prometheus/metrics",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN,
+     f"Bearer {TOKEN}x", "Bearer é".encode("latin-1")],
+)  # fmt: skip
+def test_without_the_token_only_health_is_told(header, guarded):
+    headers = {} if header is None else {"authorization": header}
+    context = ssl.create_default_context(cadata=guarded.certificate.decode())
+    with httpx.Client(base_url=guarded.url, verify=context, headers=headers) as client:
+        for path in OPEN:
+            assert client.get(path).status_code == 200
+        for path in CLOSED:
+            reply = client.get(path)
+            assert told(reply) == (
+                401,
+                "the token is missing or wrong; send 'Authorization: Bearer TOKEN'",
+            )
+            assert reply.headers["www-authenticate"] == "Bearer"
+        assert client.post("/v1/models/plain:predict", json={}).status_code == 401
+
+
+def test_with_the_token_all_is_told(guarded):
+    for path in (*OPEN, *CLOSED[:4], *CLOSED[-2:]):
+        assert guarded.get(path).status_code == 200
+    headers = {"authorization": f"bearer {TOKEN}"}  # schemes have no case
+    assert guarded.get("/v1/models/plain", headers=headers).status_code == 200
+
+
+def bearer(token: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Bearer {token}")]
+
+
+def messages() -> list[tuple[str, Any]]:
+    predict_ = predict_pb2.PredictRequest()
+    metadata = get_model_metadata_pb2.GetModelMetadataRequest(
+        metadata_field=["signature_def"]
+    )
+    status = get_model_status_pb2.GetModelStatusRequest()
+    for one in (predict_, metadata, status):
+        one.model_spec.name = "plain"
+    predict_.model_spec.signature_name = "embed_query"
+    user = predict_.inputs["user_id"]
+    user.dtype = 7
+    user.tensor_shape.dim.add().size = 1
+    user.string_val.append(b"1")
+    return [("Predict", predict_), ("GetModelMetadata", metadata),
+            ("GetModelStatus", status)]  # fmt: skip
+
+
+def test_by_grpc_nothing_is_told_without_the_token(guarded):
+    stubs = (guarded.prediction, guarded.models)
+    reload = ("HandleReloadConfigRequest", model_management_pb2.ReloadConfigRequest())
+    for name, asked in [*messages(), reload]:
+        (method,) = (getattr(one, name) for one in stubs if hasattr(one, name))
+        for metadata in (None, bearer("wrong"), [("authorization", TOKEN)]):
+            with pytest.raises(grpc.RpcError) as caught:
+                method(asked, TIMEOUT_S, metadata=metadata)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    for name, asked in messages():
+        (method,) = (getattr(one, name) for one in stubs if hasattr(one, name))
+        method(asked, TIMEOUT_S, metadata=bearer(TOKEN))
+    assert guarded.get("/v1/models/plain").status_code == 200
+
+
+def test_nothing_is_told_in_plain_text(guarded):
+    with pytest.raises(httpx.TransportError):
+        httpx.get(guarded.url.replace("https", "http") + "/healthz")
+    with pytest.raises(httpx.ConnectError, match="certificate"):
+        httpx.get(guarded.url + "/healthz")  # who has signed it is not known
+    with grpc.insecure_channel(guarded.grpc_address) as channel:
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        _, asked = messages()[2]
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetModelStatus(asked, TIMEOUT_S, metadata=bearer(TOKEN))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+# How it starts and ends
+
+
+@pytest.fixture(scope="module")
+def run_serve() -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `shortlist serve` until it ends by itself."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", PROGRAM, "serve", *arguments],
+            env=child_environment(), capture_output=True, text=True, timeout=PATIENCE_S,
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_port_that_is_taken_is_one_sentence(run_serve, tmp_path):
+    (port,) = free_ports(1)
+    with socket.socket() as taken:
+        taken.bind((HOST, port))
+        taken.listen()
+        done = run_serve(
+            "--model-base-path", str(tmp_path), "--rest-port", str(port),
+            "--grpc-port", "0",
+        )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == (
+        f"shortlist serve: can't listen at {HOST} port {port}: it is in use or not of "
+        "this machine; name another --rest-port or --host\n"
+    )
+
+
+def test_a_server_waits_for_a_version_and_ends_when_all_is_answered(
+    sharded_version, tmp_path
+):
+    base = tmp_path / "model"
+    base.mkdir()
+    arguments = ("--model-base-path", str(base), "--name", "m", "--poll-s", "0.1")
+    server = Server(tmp_path / "log", *arguments, "--deadline-ms", "60000")
+    try:
+        server.wait_until_ready(503)
+        assert server.get("/healthz").status_code == 200
+        assert server.get("/readyz").json() == {
+            "ready": False, "draining": False, "models": {"m": {}},
+        }  # fmt: skip
+        assert told(server.get("/v1/models/m")) == (
+            404, "Could not find any versions of model m",
+        )  # fmt: skip
+        assert f"m: there is no version to serve in {base} yet" in server.said
+        push(sharded_version, base, 1)
+        server.wait_until_ready()
+        drain(server)
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def drain(server: Server) -> None:
+    """Ends a server while it answers by REST and by gRPC."""
+    asked = predict_pb2.PredictRequest()
+    asked.model_spec.name = "m"
+    asked.model_spec.signature_name = "embed_candidate"
+    movie = asked.inputs["movie_id"]
+    movie.dtype = 7
+    movie.tensor_shape.dim.add().size = 1
+    movie.string_val.append(b"m1")
+    idle = httpx.Client(base_url=server.url)
+    idle.get("/healthz")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        by_rest = pool.submit(ask_slowly, server, "m")
+        by_grpc = server.prediction.Predict.future(asked, TIMEOUT_S)
+        # One of them is being answered when the other one waits.
+        until("both", lambda: server.metric("shortlist_waiting_requests") == 1)
+        server.process.send_signal(signal.SIGTERM)
+        assert by_rest.result().status_code == 200
+        assert by_rest.result().headers["connection"] == "close"
+        assert len(by_rest.result().json()["outputs"][0]) == 9
+        assert by_grpc.result().outputs["embedding"].float_val
+    assert server.process.wait(PATIENCE_S) == 0, server.said
+    assert "stopping: what is under way has 10 s to end" in server.said
+    with pytest.raises(httpx.TransportError):
+        idle.get("/healthz")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/healthz")
+    idle.close()
+    server.close()
