@@ -51,15 +51,14 @@ def _generated(examples: int) -> Callable:
     )
 
 
-def by_document(server: servers.Server, examples: int) -> Counts:
+def by_document(url: str, examples: int) -> Counts:
     """Calls each operation of the OpenAPI document, validly and not.
 
     Args:
-      server: The server.
+      url: Of REST.
       examples: Of each operation and kind.
     """
-    base = f"http://{servers.HOST}:{server.rest_port}"
-    schema = schemathesis.openapi.from_url(f"{base}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     counts: Counts = Counter()
     for found in schema.get_all_operations():
         operation = found.ok()
@@ -68,7 +67,7 @@ def by_document(server: servers.Server, examples: int) -> Counts:
             @_generated(examples)
             @given(operation.as_strategy(generation_mode=mode))
             def call(case: schemathesis.Case) -> None:
-                response = case.call(base_url=base, timeout=_TIMEOUT_S)
+                response = case.call(base_url=url, timeout=_TIMEOUT_S)
                 _count(counts, response.status_code, case.as_curl_command())
 
             try:
@@ -122,17 +121,17 @@ def bodies(names: list[str]) -> st.SearchStrategy:
     return whole | cut | st.binary(max_size=40)
 
 
-def by_body(server: servers.Server, model: str, examples: int) -> Counts:
+def by_body(url: str, model: str, examples: int) -> Counts:
     """Posts bodies that are nearly requests."""
     counts: Counts = Counter()
-    url = f"http://{servers.HOST}:{server.rest_port}/v1/models/{model}"
+    path = f"{url}/v1/models/{model}"
     names = ["user_id", "movie_id", "k", "exclude", "embedding", "examples", "reorder"]
     with httpx.Client(timeout=_TIMEOUT_S) as client:
 
         @_generated(examples)
         @given(bodies(names), st.sampled_from([":predict", ":recommend"]))
         def post(body: bytes, verb: str) -> None:
-            response = client.post(url + verb, content=body)
+            response = client.post(path + verb, content=body)
             _count(counts, response.status_code, f"{verb} {body!r}")
             assert response.status_code == 200 or "error" in response.json()
 
@@ -140,11 +139,11 @@ def by_body(server: servers.Server, model: str, examples: int) -> Counts:
     return counts
 
 
-def by_message(server: servers.Server, good: bytes, examples: int) -> Counts:
+def by_message(address: str, good: bytes, examples: int) -> Counts:
     """Calls gRPC methods with damaged messages.
 
     Args:
-      server: The server.
+      address: Of gRPC.
       good: A serialized PredictRequest that can be answered.
       examples: How many.
     """
@@ -154,7 +153,7 @@ def by_message(server: servers.Server, good: bytes, examples: int) -> Counts:
     )
     length = st.just(len(good)) | st.integers(0, len(good))
     damaged = st.builds(_changed, st.just(good), changes, length)
-    with grpc.insecure_channel(f"{servers.HOST}:{server.grpc_port}") as channel:
+    with grpc.insecure_channel(address) as channel:
         calls = {one: channel.unary_unary(one) for one in _METHODS}
 
         @_generated(examples)
@@ -186,27 +185,26 @@ def _count(counts: Counts, status: int, what: str) -> None:
 
 
 def fuzz(
-    server: servers.Server, model: str, good: bytes, examples: int
+    url: str, address: str, model: str, good: bytes, examples: int
 ) -> dict[str, Counts]:
     """Sends all kinds of input.
 
     Args:
-      server: It must answer the good request in the end.
-      model: Its name.
-      good: A serialized PredictRequest.
+      url: Of REST.
+      address: Of gRPC.
+      model: A name that is served.
+      good: A serialized PredictRequest, which must be answered in the end.
       examples: Of bodies and of messages; of each operation a fiftieth.
 
     Raises:
       Unexpected: The server has failed.
     """
     found = {
-        "OpenAPI": by_document(server, max(examples // 50, 5)),
-        "bodies": by_body(server, model, examples),
-        "messages": by_message(server, good, examples),
+        "OpenAPI": by_document(url, max(examples // 50, 5)),
+        "bodies": by_body(url, model, examples),
+        "messages": by_message(address, good, examples),
     }
-    if server.process.poll() is not None:
-        raise Unexpected(f"the server ended with code {server.process.returncode}")
-    with grpc.insecure_channel(f"{servers.HOST}:{server.grpc_port}") as channel:
+    with grpc.insecure_channel(address) as channel:
         channel.unary_unary(_METHODS[0])(good, timeout=_TIMEOUT_S)
     return found
 
@@ -226,7 +224,13 @@ def main() -> None:
     if not options.show:
         with served(options.version) as server:
             good = bytes.fromhex(message_of("user_id", "1"))
-            found: dict[str, Any] = fuzz(server, MODEL, good, options.examples)
+            found: dict[str, Any] = fuzz(
+                f"http://{servers.HOST}:{server.rest_port}",
+                f"{servers.HOST}:{server.grpc_port}",
+                MODEL,
+                good,
+                options.examples,
+            )
         content = {**record.about("serving.fuzz"), "results": found}
         record.write(options.out, content)
     for kind, counts in record.read(options.out)["results"].items():
