@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A few hundred inputs that nobody would send; benchmarks/serving/fuzz.py sends more."""
+"""A few hundred inputs that nobody would send; benchmarks/serving/fuzz.py has more."""
 
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
