@@ -401,29 +401,31 @@ class Models:
     async def configure(self, settings: Iterable[ModelSettings]) -> None:
         """Serves other models, or other versions of them, from now on.
 
-        What is new is loaded before it takes over from what was there under its name.
-        Settings that can't be served change nothing.
+        What is new is loaded before it takes over from what was there under its name,
+        which goes on if nothing of the new can be loaded.
 
         Raises:
           Failure: A model has no version that can be loaded, or lacks one that is asked
             for by its number or by a label.
         """
+        refused: list[Failure] = []
         async with self._looking:
-            before = dict(self._models)
-            told = {name: model.settings for name, model in before.items()}
-            after = {one.name: self._model_for(one) for one in settings}
-            try:
-                for model in after.values():
-                    await model.settle()
+            before, after = dict(self._models), {}
+            for one in settings:
+                model, old = self._model_for(one), before.get(one.name)
+                await model.settle()
+                try:
                     _check_configured(model)
-            except Failure:
-                for name, model in before.items():
-                    model.settings = told[name]
-                    await model.settle()
-                await _close(set(after.values()) - set(before.values()))
-                raise
+                except Failure as failure:
+                    refused.append(failure)
+                after[one.name] = model if model.available or not old else old
+                if model not in (old, after[one.name]):
+                    await model.close()
             self._models = after
-            await _close(set(before.values()) - set(after.values()))
+            gone = set(before.values()) - set(after.values())
+            await asyncio.gather(*(model.close() for model in gone))
+        if refused:
+            raise refused[0]
 
     def _model_for(self, settings: ModelSettings) -> Model:
         """Returns the model of a name with new settings, a new one for another path."""
@@ -435,11 +437,7 @@ class Models:
 
     async def close(self) -> None:
         """Closes all models after their last requests."""
-        await _close(self._models.values())
-
-
-async def _close(models: Iterable[Model]) -> None:
-    await asyncio.gather(*(model.close() for model in models))
+        await asyncio.gather(*(model.close() for model in self))
 
 
 def _check_configured(model: Model) -> None:
