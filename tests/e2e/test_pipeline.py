@@ -19,7 +19,9 @@ import tensorflow_transform as tft
 
 from pipeline import held_out
 from pipeline.layout import of_version
+from serving import checksums
 from serving.model import Recommender
+from serving.native import NativeEngine
 from serving.process import child_environment
 from trainer.features import vocabulary_name
 
@@ -169,7 +171,9 @@ def test_the_pushed_version_is_the_models_and_tells_what_was_measured(home, firs
     found = folder_hash(pushed)
     manifest_name = "assets.extra/manifest.json"
     assert found.pop(manifest_name) != built.pop(manifest_name)
+    assert found.pop(checksums.FILE)
     assert found == built
+    checksums.verify(str(pushed))
     assert "saved_model.pb" in found
     manifest = json.loads((pushed / manifest_name).read_text())
     summary = first_run.summary
@@ -210,6 +214,22 @@ def test_vocabularies_come_from_where_they_should(first_run, catalogue):
     movies = graphs["candidates"].vocabulary_by_name("candidate_ids")
     assert sorted(m.decode() for m in movies) == sorted(catalogue)
     assert set(read_ids(cleaned, "train", "movie_id")) < set(catalogue)
+
+
+def test_a_version_tells_what_training_has_seen_a_user_choose(home, first_run):
+    cleaned = first_run.outputs["ExampleCleaner"]["cleaned_interactions"]
+    users, movies = (
+        read_ids(cleaned, "train", name) for name in ("user_id", "movie_id")
+    )
+    engine = NativeEngine(str(home.serving / first_run.versions[0]))
+    for user in users[:5]:
+        chosen = {
+            movie for one, movie in zip(users, movies, strict=True) if one == user
+        }
+        found, total = engine.history(user, 1000)
+        assert total == len(chosen)
+        ids = {one["candidate_id"] for one in found}
+        assert len(ids) == min(total, 100) and ids <= chosen
 
 
 def test_ids_are_strings_from_end_to_end(home, first_run):
