@@ -31,6 +31,14 @@ TFX_FAMILY = {
     "tfx",
     "tfx_bsl",
 }
+# Beside these: what only trains, tunes or draws.
+NOT_FOR_SERVING = TFX_FAMILY | {
+    "implicit",
+    "matplotlib",
+    "optuna",
+    "tensorflow_datasets",
+    "tensorflow_recommenders",
+}
 PROCESS = Path("serving/process.py")
 HEADER = (
     "# Copyright 2026 The Shortlist Authors",
@@ -109,6 +117,15 @@ def test_room_imports_only_the_rooms_below_it(room: str) -> None:
 
 def test_serving_imports_nothing_of_tfx() -> None:
     assert violations(TFX_FAMILY, "serving") == []
+
+
+def test_server_loads_nothing_that_it_has_no_use_for(run_python) -> None:
+    code = "import sys, serving.server.run; print(*sys.modules)"
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "tensorflow" in loaded
+    assert not loaded & (NOT_FOR_SERVING | set(ROOMS) - {"serving"})
 
 
 def test_unit_tests_import_nothing_of_tfx() -> None:
