@@ -36,10 +36,7 @@ RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
     && useradd --system --uid 10001 --user-group --no-create-home --home-dir / \
         --shell /usr/sbin/nologin shortlist
 COPY --from=build /opt/shortlist /opt/shortlist
-# TensorFlow imports distutils; setuptools' own, which takes its place, is slow.
-ENV PATH=/opt/shortlist/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 \
-    SETUPTOOLS_USE_DISTUTILS=stdlib
+ENV PATH=/opt/shortlist/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 # By number, so that Kubernetes' runAsNonRoot can tell that it is not root.
 USER 10001:10001
 EXPOSE 8500 8501

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from serving.errors import UserError
 from serving.texts import Texts, read_table, write_table
@@ -76,8 +77,6 @@ def _invert_numbers(column: pa.ChunkedArray, path: str) -> None:
 
 def _invert_texts(column: pa.ChunkedArray, path: str) -> None:
     """Writes the distinct values, and the rows of each, one after the other."""
-    import pyarrow.compute as pc  # late, as those who only answer need not have it
-
     owners = np.arange(len(column))
     if pa.types.is_list(column.type):
         owners = pc.list_parent_indices(column).to_numpy()

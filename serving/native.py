@@ -15,13 +15,14 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
 from serving import filters, manifest, scann_files
+from serving.candidates import FINGERPRINT, Candidates
 from serving.errors import UserError
 from serving.exact import ExactSearch, best
 from serving.filters import Attributes, Survivors
@@ -30,9 +31,6 @@ from serving.queries import read_query
 from serving.servable import CANDIDATE_ID, EMBEDDING, SCORE, TITLE, missing_feature
 from serving.texts import Texts, read_table, write_table
 from serving.towers import Towers, read_query_ids
-
-if TYPE_CHECKING:
-    from serving.candidates import Candidates
 
 FOLDER = os.path.join("assets.extra", "native")
 """Below the folder of a version."""
@@ -511,9 +509,7 @@ def _kept(
     return rows[:k], scores[:k]
 
 
-def write(
-    path: str, towers: Towers, candidates: "Candidates", scann: str | None
-) -> None:
+def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) -> None:
     """Writes the native engine of a version.
 
     Args:
@@ -536,11 +532,8 @@ def write(
         _copy(scann, os.path.join(path, FOLDER, _SCANN))
 
 
-def write_catalogue(folder: str, candidates: "Candidates", scann: str | None) -> None:
+def write_catalogue(folder: str, candidates: Candidates, scann: str | None) -> None:
     """Writes what the native engine knows of candidates into a local folder."""
-    # Late: it reads Parquet, which those who only answer need not.
-    from serving.candidates import FINGERPRINT
-
     columns: dict[str, Any] = {CANDIDATE_ID: candidates.ids, TITLE: candidates.titles}
     if candidates.fingerprints is not None:
         columns[FINGERPRINT] = candidates.fingerprints

@@ -8,12 +8,14 @@ builds them without an engine, as root, in minutes. DIR has a folder for each im
 they are built FROM, of its name, with its files (`docker export`).
 """
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -177,52 +179,60 @@ def server(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> dockerfile.
     return dockerfile.build(SERVER, bases, tmp_path_factory.mktemp("server"))
 
 
-def start(image: dockerfile.Image, models: Path) -> tuple[subprocess.Popen, int]:
-    """Starts an image's own command, and returns the id of its process 1 as well."""
+@contextlib.contextmanager
+def started(
+    image: dockerfile.Image, models: Path
+) -> Iterator[tuple[subprocess.Popen, int]]:
+    """Starts an image's own command; gives also the id of its process 1."""
     models.chmod(0o755)
     (image.root / "models").mkdir(exist_ok=True)
     command = image.entrypoint + image.cmd
-    mount = f"{models}:/models"
-    process = subprocess.Popen(image.command(command, mount, sealed=True))
+    process = subprocess.Popen(image.command(command, f"{models}:/models", sealed=True))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     until = time.monotonic() + 60
-    while not (found := children.read_text().split()) or not handles(
-        int(found[0]), signal.SIGTERM
-    ):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return process, int(found[0])
+    try:
+        while not (found := children.read_text().split()) or not handles(
+            int(found[0]), signal.SIGTERM
+        ):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        yield process, int(found[0])
+    finally:
+        # As another user it does not end with the one that started it.
+        for child in children.read_text().split() if process.poll() is None else []:
+            os.kill(int(child), signal.SIGKILL)
+        process.wait()
 
 
 def within(
-    image: dockerfile.Image, started: subprocess.Popen, command: list[str]
+    image: dockerfile.Image, process: subprocess.Popen, command: list[str]
 ) -> subprocess.CompletedProcess:
     """Runs a command in a started image, as `docker exec` does."""
-    into = ["nsenter", "--target", str(started.pid), "--net"]
+    into = ["nsenter", "--target", str(process.pid), "--net"]
     command = [*into, *image.command(command)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_server_image_serves(server, build, tmp_path) -> None:
     shutil.copytree(build("scann").path, tmp_path / "small" / "serving" / "1")
-    process, number_1 = start(server, tmp_path)
-    assert Path(f"/proc/{number_1}").stat().st_uid == 10001
-    until = time.monotonic() + 120
-    while within(server, process, server.healthcheck).returncode:
-        assert process.poll() is None
-        assert time.monotonic() < until
-    asked = within(server, process, ["python", "-c", ASK])
-    assert (asked.returncode, asked.stdout) == (0, "10\n"), asked.stderr
-    os.kill(number_1, signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    with started(server, tmp_path) as (process, number_1):
+        assert Path(f"/proc/{number_1}").stat().st_uid == 10001
+        until = time.monotonic() + 120
+        while within(server, process, server.healthcheck).returncode:
+            assert process.poll() is None
+            assert time.monotonic() < until
+        asked = within(server, process, ["python", "-c", ASK])
+        assert (asked.returncode, asked.stdout) == (0, "10\n"), asked.stderr
+        os.kill(number_1, signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
 
 
 def test_server_image_stops_before_it_is_ready(server, tmp_path) -> None:
     (tmp_path / "small" / "serving").mkdir(parents=True)
-    process, number_1 = start(server, tmp_path)
-    os.kill(number_1, signal.SIGTERM)
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    with started(server, tmp_path) as (process, number_1):
+        os.kill(number_1, signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
 
 
 def test_server_image_says_what_it_may_not_read(server, tmp_path) -> None:
