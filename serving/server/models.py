@@ -341,12 +341,12 @@ class Models:
     async def watch(self) -> None:
         """Looks at all base paths again and again, until it is cancelled."""
         while True:
+            await asyncio.sleep(self._options.poll_s)
             try:
                 await self.look()
             # A file system that does not answer now may answer at the next look.
             except (OSError, tf.errors.OpError) as error:
                 _log.warning("a base path can't be looked at: %s", error)
-            await asyncio.sleep(self._options.poll_s)
 
     async def configure(self, settings: Iterable[ModelSettings]) -> None:
         """Serves other models, or other versions of them, from now on.

@@ -1,14 +1,12 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a server needs to start: packages, looks at its models, and a way to be stopped.
+"""What a server needs to start: packages, and a way to be stopped.
 
 The packages are those of requirements/serving.lock: in a process of its own all others
 that are installed here, and the rooms that train, can't be imported.
 """
 
-import asyncio
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +16,6 @@ from pathlib import Path
 import pytest
 
 import serving.process
-from serving import checksums
-from serving.server.metrics import Metrics
-from serving.server.model_config import ModelSettings
-from serving.server.models import Models
-from serving.server.options import ServerOptions
 
 LOCK = Path(__file__).parents[2] / "requirements" / "serving.lock"
 QUERY = {"user_id": "7"}
@@ -92,22 +85,6 @@ def test_packages_outside_the_lock_are_really_out_of_reach(run_python):
     done = run_python("-c", LOCKED_ONLY + "import pandas", str(LOCK))
     assert "pandas" in done.stderr
     assert done.returncode == 1
-
-
-def test_base_paths_are_looked_at_at_once(build, tmp_path):
-    shutil.copytree(build("exact").path, tmp_path / "1")
-    checksums.write(str(tmp_path / "1"))
-    settings = [ModelSettings("small", str(tmp_path))]
-    models = Models(settings, ServerOptions(poll_s=3600), Metrics())
-
-    async def become_ready() -> None:
-        watching = asyncio.create_task(models.watch())
-        while not models.are_ready:
-            await asyncio.sleep(0.01)
-        watching.cancel()
-        await models.close()
-
-    asyncio.run(asyncio.wait_for(become_ready(), timeout=120))
 
 
 def handles(pid: int, number: signal.Signals) -> bool:
