@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes .venv: finds CPython 3.10 and uv, and installs a hashed lock with them.
 
-The libraries of benchmarks/peers get an environment of their own, .tools/peers.
+The libraries of benchmarks/peers get an environment of their own, .tools/peers, and so
+does what serves models without the pipeline, .tools/serving.
 
 It runs before anything is installed, so it needs the standard library only and
 works on any Python from 3.7 on:
 
-    python3 requirements/install.py [stable|test|peers|lock]
+    python3 requirements/install.py [stable|test|serving|peers|lock]
 """
 
 import argparse
@@ -35,14 +36,18 @@ MIN_UV = (0, 11)
 SATISFIED_BY = {
     "stable": ("stable", "test"),
     "test": ("test",),
+    "serving": ("serving",),
     "peers": ("peers",),
 }
-# Where a lock goes; the peers' NumPy is another one than TensorFlow's.
+# Where a lock goes; the peers' NumPy is another one than TensorFlow's, and serving's
+# environment is to show that nothing else is needed.
 FOLDERS = {
     "stable": ".venv",
     "test": ".venv",
+    "serving": os.path.join(".tools", "serving"),
     "peers": os.path.join(".tools", "peers"),
 }
+SIZES = {"serving": "1.3 GB", "peers": "0.2 GB"}
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -500,7 +505,7 @@ def _install_packages(
     path = os.path.join("requirements", lock + ".lock")
     into = ["--python", venv.python, "--no-progress"]
     venv.unstamp()
-    size = "0.2 GB" if lock == "peers" else "3 GB"
+    size = SIZES.get(lock, "3 GB")
     tell(f"Installing {path} ({size}: a minute or two, and the time to download them)")
     # Packages without a wheel are built with the setuptools of the lock: the newest
     # need not be able to.
@@ -546,20 +551,23 @@ def write_locks(
         *("--no-progress", "--python", python.executable, "--python-version", PYTHON),
         *("--python-platform", "x86_64-manylinux_{}_{}".format(*MIN_GLIBC)),
     ]
-    # The tests must see the very versions that a user gets.
-    constraints = {"test": ["--constraints", "requirements/stable.lock"]}
-    for name in ("bootstrap", "stable", "test", "peers"):
+    # The tests must see the very versions that a user gets, and a server those that
+    # its models were made with.
+    as_stable = ["--constraints", "requirements/stable.lock"]
+    left_out = [f"--no-emit-package={name}" for name in ("tensorflow", "libclang")]
+    own = {"test": as_stable, "serving": [*as_stable, *left_out]}
+    for name in ("bootstrap", "stable", "test", "serving", "peers"):
         tell(f"Writing requirements/{name}.lock")
         files = [f"requirements/{name}.in", "-o", f"requirements/{name}.lock"]
-        chosen = [*common, *constraints.get(name, []), *options]
+        chosen = [*common, *own.get(name, []), *options]
         run([uv, "pip", "compile", *files, *chosen], environ)
 
 
 def _parse(arguments: Optional[Sequence[str]]) -> Tuple[str, List[str]]:
     """Returns what to do and the options for `uv pip compile`."""
     parser = argparse.ArgumentParser(
-        description="Makes .venv (for peers: .tools/peers) from a lock, or the locks "
-        "from the *.in files.",
+        description="Makes .venv (for serving and peers a folder in .tools) from a "
+        "lock, or the locks from the *.in files.",
         epilog="With `lock`, more options go to `uv pip compile`: --upgrade, say.",
     )
     parser.add_argument("what", choices=[*FOLDERS, "lock"], nargs="?", default="stable")

@@ -33,13 +33,20 @@ EXPECTED_VERSIONS = {
     "scann": "1.3.2",
     "apache-beam": "2.60.0",
 }
+# Of these, what answers with a pushed model.
+SERVING = ("tensorflow", "scann")
+# The same without kernels for GPUs, as in requirements/serving.in.
+_STANDS_FOR = {"tensorflow": ("tensorflow-cpu",)}
 EXPECTED_PYTHON = (3, 10)
 MIN_GLIBC = (2, 28)
 SETUPTOOLS_BELOW = 81
 # The wheels are compiled for these; without one the first call is a SIGILL.
 CPU_FLAGS = ("avx", "avx2", "fma")
 MIN_MEMORY_GIB = 4.0
+MIN_SERVING_MEMORY_GIB = 1.0
 MIN_DISK_GIB = 2.0
+
+KERAS = "Keras 2"
 
 _PROBE_TIMEOUT_S = 300
 _PROBE_MARK = "doctor:"
@@ -69,23 +76,35 @@ class Check:
     mend: str
 
 
-def checks(folder: Path = Path()) -> list[Check]:
+def checks(folder: Path = Path(), serving: bool = False) -> list[Check]:
     """Looks at everything; takes some ten seconds, most of them TensorFlow's import.
 
     Args:
       folder: Where runs are to be written.
+      serving: Look only at what `shortlist serve` needs.
 
     Returns:
       The checks in the order in which their mends help.
     """
+    libraries = check_libraries(_library_probe())
+    machine = [check_cpu(_read("/proc/cpuinfo")), check_glibc(_glibc())]
+    memory = _available_memory_bytes()
+    python = check_python(sys.version_info[:2], platform.python_implementation())
+    if serving:
+        return [
+            python,
+            *(check_version(name) for name in SERVING),
+            *machine,
+            *(check for check in libraries if check.name != KERAS),
+            check_memory(memory, MIN_SERVING_MEMORY_GIB),
+        ]
     return [
-        check_python(sys.version_info[:2], platform.python_implementation()),
+        python,
         *(check_version(name) for name in EXPECTED_VERSIONS),
         check_setuptools(),
-        check_cpu(_read("/proc/cpuinfo")),
-        check_glibc(_glibc()),
-        *check_libraries(_library_probe()),
-        check_memory(_available_memory_bytes()),
+        *machine,
+        *libraries,
+        check_memory(memory),
         check_disk(folder),
     ]
 
@@ -102,7 +121,8 @@ def check_python(version: tuple[int, ...], implementation: str) -> Check:
 
 def check_version(package: str) -> Check:
     """Checks one pinned package without importing it."""
-    found = _installed(package)
+    names = (package, *_STANDS_FOR.get(package, ()))
+    found = next(filter(None, map(_installed, names)), None)
     expected = EXPECTED_VERSIONS[package]
     return Check(
         package,
@@ -175,7 +195,7 @@ def check_libraries(probe: tuple[dict[str, str], str]) -> list[Check]:
     unasked = "not tried, as TensorFlow failed"
     return [
         Check(
-            "Keras 2",
+            KERAS,
             keras.startswith("2."),
             f"tf.keras {keras}" if keras else end,
             "import serving.process before TensorFlow (it sets TF_USE_LEGACY_KERAS=1) "
@@ -186,21 +206,23 @@ def check_libraries(probe: tuple[dict[str, str], str]) -> list[Check]:
             recall is not None and float(recall) >= _MIN_RECALL,
             f"recall@{_TOP_K} {recall} on {_NUM_VECTORS:,} random vectors"
             if recall is not None
-            else (end if keras else unasked),
+            else (end if found else unasked),
             "see that scann and tensorflow are as expected above (scann's ops load in "
             "one minor of TensorFlow only) and that no CPU flag is missing",
         ),
     ]
 
 
-def check_memory(available_bytes: int | None) -> Check:
-    """Checks the memory that a run of the default pipeline can have."""
+def check_memory(
+    available_bytes: int | None, least_gib: float = MIN_MEMORY_GIB
+) -> Check:
+    """Checks the memory that a run of the default pipeline, or a server, can have."""
     gib = None if available_bytes is None else available_bytes / _GIB
     return Check(
         "Memory",
-        gib is not None and gib >= MIN_MEMORY_GIB,
+        gib is not None and gib >= least_gib,
         "unknown" if gib is None else f"{gib:.1f} GiB available",
-        f"free memory, or raise the container's limit, to {MIN_MEMORY_GIB:.0f} GiB",
+        f"free memory, or raise the container's limit, to {least_gib:.0f} GiB",
     )
 
 
@@ -254,9 +276,14 @@ def report_libraries() -> None:
     import numpy as np
     import tensorflow as tf
 
-    # tf.keras is a view of whichever package TensorFlow chose.
-    chosen = tf.keras.Model.__module__.partition(".")[0]
-    _report("keras", importlib.import_module(chosen).__version__)
+    _report("tensorflow", tf.__version__)
+    try:
+        # tf.keras is a view of whichever package TensorFlow chose.
+        chosen = tf.keras.Model.__module__.partition(".")[0]
+        keras = importlib.import_module(chosen).__version__
+    except ImportError:
+        keras = "is missing"  # which a server does not mind
+    _report("keras", keras)
     from scann.scann_ops.py import scann_ops
 
     rng = np.random.default_rng(0)

@@ -46,6 +46,15 @@ class Outcome:
     stderr: str
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what asks for tests that take minutes."""
+    parser.addoption(
+        "--image-bases",
+        metavar="DIR",
+        help="build the images of docker/, see tests/unit/test_docker.py",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Run(Outcome):
     """What a run said and left behind."""

@@ -11,6 +11,11 @@ from pipeline.cli import options as shared
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
+    parser.add_argument(
+        "--serving",
+        action="store_true",
+        help="look only at what `shortlist serve` and `shortlist recommend` need",
+    )
     shared.add_format(parser)
 
 
@@ -18,7 +23,7 @@ def execute(options: argparse.Namespace) -> int:
     """Prints every check; 1 where one failed."""
     from serving import doctor
 
-    checks = doctor.checks()
+    checks = doctor.checks(serving=options.serving)
     if options.format == "json":
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:

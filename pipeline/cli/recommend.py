@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+import serving.process
 from pipeline.cli import options as shared
 from serving.errors import UserError
 
@@ -141,7 +142,8 @@ def _ask(
     path: str, query: dict[str, str | list[str]], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Answers natively where the version can, else by its SavedModel."""
-    from serving.shards import open_engine, open_model
+    with serving.process.fast_imports():
+        from serving.shards import open_engine, open_model
 
     engine = open_engine(path)
     if engine:

@@ -5,10 +5,14 @@
 import argparse
 import dataclasses
 import os
+import signal
 from typing import Any
 
+import serving.process
 from serving.errors import UserError
 from serving.server.options import ServerOptions
+
+TERMINATED = 128 + signal.SIGTERM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +60,12 @@ def execute(options: argparse.Namespace) -> int:
         for field in dataclasses.fields(ServerOptions)
     }
     server_options = ServerOptions(**settings)
-    from serving.server.model_config import ModelSettings, check_name, read_config
-    from serving.server.run import run
+    # Process 1 of a container does not die of SIGTERM unless it does so itself, and
+    # until the server takes it over the imports take seconds.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
+    with serving.process.fast_imports():
+        from serving.server.model_config import ModelSettings, check_name, read_config
+        from serving.server.run import run
 
     if options.model_config_file:
         if options.name:
@@ -80,13 +88,7 @@ def _base_paths(options: argparse.Namespace) -> dict[str, str]:
     from pipeline.layout import Layout
 
     root = options.root
-    names = (
-        [options.name]
-        if options.name
-        else sorted(os.listdir(root))
-        if os.path.isdir(root)
-        else []
-    )
+    names = [options.name] if options.name else _folders(root)
     found = {
         name: Layout(root, name).serving
         for name in names
@@ -98,3 +100,14 @@ def _base_paths(options: argparse.Namespace) -> dict[str, str]:
             "another --root, a --model-base-path or a --model-config-file"
         )
     return found
+
+
+def _folders(root: str) -> list[str]:
+    """Returns what is in a root, nothing where there is none."""
+    try:
+        return sorted(os.listdir(root)) if os.path.isdir(root) else []
+    except PermissionError:
+        raise UserError(
+            f"{root} can't be read; let the user with the id {os.getuid()}, as which "
+            "this runs, read it and what is in it"
+        ) from None

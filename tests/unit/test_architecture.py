@@ -31,6 +31,14 @@ TFX_FAMILY = {
     "tfx",
     "tfx_bsl",
 }
+# Beside these: what only trains, tunes or draws.
+NOT_FOR_SERVING = TFX_FAMILY | {
+    "implicit",
+    "matplotlib",
+    "optuna",
+    "tensorflow_datasets",
+    "tensorflow_recommenders",
+}
 PROCESS = Path("serving/process.py")
 HEADER = (
     "# Copyright 2026 The Shortlist Authors",
@@ -121,6 +129,15 @@ def test_no_room_imports_the_tests_or_the_benchmarks() -> None:
 
 def test_no_pickle() -> None:
     assert violations({"pickle", "cloudpickle", "dill", "joblib"}, *ROOMS) == []
+
+
+def test_server_loads_nothing_that_it_has_no_use_for(run_python) -> None:
+    code = "import sys, serving.server.run; print(*sys.modules)"
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "tensorflow" in loaded
+    assert not loaded & (NOT_FOR_SERVING | set(ROOMS) - {"serving"})
 
 
 def test_every_folder_of_a_room_is_a_package() -> None:

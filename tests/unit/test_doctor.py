@@ -48,6 +48,13 @@ def test_everything_is_looked_at(here: dict[str, doctor.Check]) -> None:
     assert all(check.found and check.mend for check in here.values())
 
 
+def test_serving_needs_less(here: dict[str, doctor.Check]) -> None:
+    checks = {check.name: check for check in doctor.checks(serving=True)}
+    others = ["Python", "CPU flags", "C library", "ScaNN ops", "Memory"]
+    assert set(checks) == {*doctor.SERVING, *others}
+    assert all(checks[name] == here[name] for name in doctor.SERVING)
+
+
 def test_importing_it_is_light() -> None:
     code = "import sys, serving.doctor; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
@@ -96,6 +103,17 @@ class TestVersions:
         self, version: tuple[int, int], implementation: str, ok: bool
     ) -> None:
         assert doctor.check_python(version, implementation).ok == ok
+
+    def test_a_build_without_gpu_kernels_is_as_good(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held = {"tensorflow-cpu": "2.16.2"}
+        monkeypatch.setattr(doctor, "_installed", held.get)
+        assert doctor.check_version("tensorflow").ok
+        held["tensorflow-cpu"] = "2.17.0"
+        assert doctor.check_version("tensorflow").found == "2.17.0"
+        assert not doctor.check_version("tensorflow").ok
+        assert not doctor.check_version("scann").ok
 
 
 class TestMachine:
@@ -206,6 +224,15 @@ class TestProbe:
         keras, scann = doctor.check_libraries(python(code))
         assert not keras.ok
         assert keras.found.startswith("tf.keras 3.")
+        assert scann.ok
+
+    def test_missing_keras_does_not_keep_scann_from_being_tried(self) -> None:
+        code = (
+            "import sys; sys.modules['tf_keras'] = None;"
+            "from serving import doctor; doctor.report_libraries()"
+        )
+        keras, scann = doctor.check_libraries(python(code))
+        assert (keras.ok, keras.found) == (False, "tf.keras is missing")
         assert scann.ok
 
     def test_child_finds_the_project_from_anywhere(

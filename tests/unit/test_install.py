@@ -279,7 +279,25 @@ class TestLocks:
         assert len(stable) > 200
         assert stable.items() < test.items()
 
-    @pytest.mark.parametrize("name", ["bootstrap", "stable", "test", "peers"])
+    def test_server_runs_what_its_models_were_made_with(self) -> None:
+        stable, serving = self.pins("stable"), self.pins("serving")
+        assert serving.pop("tensorflow-cpu") == stable["tensorflow"]
+        assert serving.items() < stable.items()
+
+    def test_server_does_without_what_trains(self) -> None:
+        unneeded = {"apache-beam", "matplotlib", "optuna", "pandas", "tensorflow"}
+        unneeded |= {
+            "tensorflow-datasets",
+            "tensorflow-recommenders",
+            "tf-keras",
+            "tfx",
+        }
+        assert unneeded < self.pins("stable").keys()
+        assert not unneeded & self.pins("serving").keys()
+
+    @pytest.mark.parametrize(
+        "name", ["bootstrap", "stable", "test", "serving", "peers"]
+    )
     def test_every_package_is_hashed_and_none_comes_from_an_address(
         self, name: str
     ) -> None:
@@ -288,7 +306,7 @@ class TestLocks:
         assert re.fullmatch(rf"(?:{line}\n)+", text)
         assert not re.search(r"== *\S+ \\\n[a-z]", text)
 
-    @pytest.mark.parametrize("name", ["stable", "test", "peers"])
+    @pytest.mark.parametrize("name", ["stable", "test", "serving", "peers"])
     def test_lock_holds_what_is_asked_for(self, name: str) -> None:
         pins = self.pins(name)
         text = (ROOT / "requirements" / f"{name}.in").read_text()
@@ -339,6 +357,7 @@ class Checkout:
         (requirements / "stable.lock").write_text(stable)
         (requirements / "test.lock").write_text(stable + write_wheel(wheels, "two"))
         (requirements / "peers.lock").write_text(write_wheel(wheels, "three"))
+        (requirements / "serving.lock").write_text(write_wheel(wheels, "four"))
         self.real_uv = uv
         self.wrap_uv("")
         self.environ = {
@@ -435,6 +454,17 @@ class TestInstall:
         assert checkout.packages(".tools/peers") == {"three"}
         assert checkout.packages() == {"one", "shortlist"}
         assert checkout.install("peers") == checkout.install("stable") == (0, "")
+
+    def test_serving_is_kept_apart_and_has_the_project(
+        self, checkout: Checkout
+    ) -> None:
+        checkout.install("stable")
+        checkout.calls()
+        assert checkout.install("serving")[0] == 0
+        assert checkout.calls() == FULL
+        assert checkout.packages(".tools/serving") == {"four", "shortlist"}
+        assert checkout.packages() == {"one", "shortlist"}
+        assert checkout.install("serving") == checkout.install("stable") == (0, "")
 
     @pytest.mark.parametrize("name", ["requirements/stable.lock", "setup.py"])
     def test_change_of_lock_or_setup_installs_again(
