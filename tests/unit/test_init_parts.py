@@ -738,7 +738,7 @@ def test_an_id_with_gaps_is_told_though_it_was_asked_for(tmp_path, refused):
     ("name", "content", "sentence"),
     [
         ("a.csv", b"u,i\n1,2\n1,2,3\n", "can't be read as CSV"),
-        ("a.csv.gz", gzip.compress(b"u,i\n1,2\n" * 99)[:-20], "can't be read"),
+        ("a.csv.gz", gzip.compress(b"u,i\n1,2\n" * 99, mtime=0)[:-20], "can't be read"),
         ("a.jsonl", b'{"u": 1}\n{"u": \n', "row 2: not valid JSON"),
         ("a.jsonl", b'{"u": 1}\n[1]\n', "row 2: not a JSON object; mend the line"),
         ("a.parquet", b"PAR1 and nothing more", "can't be read as Parquet"),
