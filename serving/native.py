@@ -9,6 +9,7 @@ requests that tell more than an id. What holds for every answer of the servable 
 here (`serving.servable`), but for padding: a list has as many results as there are.
 """
 
+import abc
 import functools
 import itertools
 import math
@@ -98,7 +99,57 @@ class Found(NamedTuple):
         return [{CANDIDATE_ID: i, TITLE: t, SCORE: s} for i, t, s in found]
 
 
-class NativeEngine:
+class QueryEngine(abc.ABC):
+    """What answers raw queries: one native engine, or those of all shards."""
+
+    @property
+    @abc.abstractmethod
+    def default_k(self) -> int:
+        """Results of a request that does not say how many."""
+
+    @abc.abstractmethod
+    def embed(self, queries: Mapping[str, Sequence[Any]]) -> np.ndarray:
+        """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""
+
+    @abc.abstractmethod
+    def find(self, *arguments: Any, **options: Any) -> Found:
+        """Answers one query that is embedded, see `NativeEngine.find`."""
+
+    def recommend(
+        self,
+        query: Mapping[str, Any],
+        k: int | None = None,
+        exclude: Sequence[str] = (),
+        leaves_to_search: int = 0,
+        reorder: int = 0,
+        filter: str = "",
+    ) -> list[dict[str, Any]]:
+        """Answers one query.
+
+        Args:
+          query: Its features by name; what is left out is missing.
+          k: Most results; None: as the config of the model says.
+          exclude: Candidate ids to leave out.
+          leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
+          reorder: Hits that ScaNN rescores; 0: as the index was built.
+          filter: Restricts candidates by their attributes, see `serving.filters`.
+
+        Returns:
+          `candidate_id`, `title` and `score` of each result, best first.
+
+        Raises:
+          UserError: k < 1, a feature is unknown, or the filter can't be read.
+        """
+        if k is not None and k < 1:
+            raise UserError(f"k must be at least 1, got {k}")
+        embedded = self.embed({name: [value] for name, value in query.items()})[0]
+        found = self.find(
+            embedded, k or self.default_k, exclude, leaves_to_search, reorder, filter
+        )
+        return found.as_results()
+
+
+class NativeEngine(QueryEngine):
     """A version of a model, loaded to answer natively."""
 
     def __init__(self, path: str):
@@ -439,39 +490,6 @@ class NativeEngine:
         if exclude:
             scores[list(exclude)] = -np.inf
         return best(scores, k)
-
-    def recommend(
-        self,
-        query: Mapping[str, Any],
-        k: int | None = None,
-        exclude: Sequence[str] = (),
-        leaves_to_search: int = 0,
-        reorder: int = 0,
-        filter: str = "",
-    ) -> list[dict[str, Any]]:
-        """Answers one query.
-
-        Args:
-          query: Its features by name; what is left out is missing.
-          k: Most results; None: as the config of the model says.
-          exclude: Candidate ids to leave out.
-          leaves_to_search: Of ScaNN's partitions; 0: as the index was built.
-          reorder: Hits that ScaNN rescores; 0: as the index was built.
-          filter: Restricts candidates by their attributes, see `serving.filters`.
-
-        Returns:
-          `candidate_id`, `title` and `score` of each result, best first.
-
-        Raises:
-          UserError: k < 1, a feature is unknown, or the filter can't be read.
-        """
-        if k is not None and k < 1:
-            raise UserError(f"k must be at least 1, got {k}")
-        embedded = self.embed({name: [value] for name, value in query.items()})[0]
-        found = self.find(
-            embedded, k or self.default_k, exclude, leaves_to_search, reorder, filter
-        )
-        return found.as_results()
 
     def find(
         self,

@@ -18,7 +18,7 @@ import tensorflow as tf
 from serving import manifest
 from serving.errors import UserError
 from serving.model import Recommender, Signature, shard_paths
-from serving.native import Found, NativeEngine, has_native_engine
+from serving.native import Found, NativeEngine, QueryEngine, has_native_engine
 from serving.servable import CANDIDATE_ID, SCORE, TITLE, K
 
 Answer = dict[str, np.ndarray]
@@ -171,7 +171,7 @@ class ShardedRecommender(Recommender):
         return every[self._order]
 
 
-class ShardedEngine:
+class ShardedEngine(QueryEngine):
     """The native engines of a version in shards, asked as one, one after the other."""
 
     def __init__(self, path: str):
@@ -247,27 +247,10 @@ class ShardedEngine:
         found = merge(list(map(ask, self._shards, self._rows)), k)
         return found[CANDIDATE_ID], found[SCORE]
 
-    def recommend(
-        self,
-        query: Mapping[str, Any],
-        k: int | None = None,
-        exclude: Sequence[str] = (),
-        leaves_to_search: int = 0,
-        reorder: int = 0,
-        filter: str = "",
-    ) -> list[dict[str, Any]]:
-        """Answers one query, see `NativeEngine.recommend`."""
-        if k is not None and k < 1:
-            raise UserError(f"k must be at least 1, got {k}")
-        embedded = self.embed({name: [value] for name, value in query.items()})[0]
-        found = self.find(
-            embedded, k or self.default_k, exclude, leaves_to_search, reorder, filter
-        )
-        return found.as_results()
-
-    def find(self, query: np.ndarray, k: int, *options: Any) -> Found:
+    def find(self, query: np.ndarray, k: int, *options: Any, **more: Any) -> Found:
         """Answers one query that is embedded, see `NativeEngine.find`."""
-        return _merge_found([one.find(query, k, *options) for one in self._shards], k)
+        answers = [one.find(query, k, *options, **more) for one in self._shards]
+        return _merge_found(answers, k)
 
     def find_batch(
         self, queries: np.ndarray, k: int, leaves_to_search: int = 0, reorder: int = 0

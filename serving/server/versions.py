@@ -124,11 +124,6 @@ class Version:
         """What answers most requests."""
         return "native" if self.native else "saved_model"
 
-    @property
-    def default_k(self) -> int:
-        """Results of a request that does not say how many."""
-        return self.manifest["index"]["k"]
-
     def start(self, observe: Any = None) -> None:
         """Starts the threads that answer; within the event loop."""
         options = self._options
