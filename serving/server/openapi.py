@@ -6,10 +6,9 @@ import importlib.metadata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serving.servable import CANDIDATE_ID, OPTIONS, SCORE, TITLE
+from serving.servable import CANDIDATE_ID, SCORE, TITLE
 from serving.server.options import ServerOptions
 from serving.server.service import Service
-from serving.server.tensors import DEFAULT_SIGNATURE
 
 _MODELS = "/v1/models/{name}"
 _TARGETS = {
@@ -69,8 +68,7 @@ def _features(service: Service) -> list[str]:
     for model in service.models:
         for one in model.available:
             if one.version:
-                signature = one.version.signatures.find(DEFAULT_SIGNATURE)
-                found |= signature.inputs.keys() - set(OPTIONS)
+                found |= one.version.query_features.keys()
     return sorted(found)
 
 

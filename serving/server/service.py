@@ -18,14 +18,13 @@ from serving.servable import (
     CANDIDATE_ID,
     EXCLUDE,
     LEAVES_TO_SEARCH,
-    OPTIONS,
     REORDER,
     SCORE,
     TITLE,
     K,
 )
 from serving.server.calls import make_call
-from serving.server.engines import EXACT, query_features
+from serving.server.engines import EXACT
 from serving.server.failure import Code, Failure, invalid, user_errors
 from serving.server.metrics import Metrics
 from serving.server.models import Models, Tracked
@@ -103,11 +102,7 @@ class Service:
             signature = version.signatures.find(
                 EXACT if asked.exact else DEFAULT_SIGNATURE
             )
-            features = {
-                name: spec
-                for name, spec in query_features(signature).items()
-                if name not in OPTIONS
-            }
+            features = version.query_features
             with user_errors():
                 given = _query_tensors(read_query(asked.query, features), features)
             given |= {

@@ -90,9 +90,12 @@ class Version:
         self.native: NativeAnswers | None = None
         engine = None if options.engine == "saved_model" else open_engine(path)
         self.engine = engine
+        # Once, and not for each request.
+        self.query_features = query_features(self.signatures.find(EMBED_QUERY))
         if engine is not None:
-            features = query_features(self.signatures.find(EMBED_QUERY))
-            self.native = NativeAnswers(engine, features, options.cached_queries)
+            self.native = NativeAnswers(
+                engine, self.query_features, options.cached_queries
+            )
         else:
             self._check_no_engine()
             self._model.load()
