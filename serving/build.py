@@ -8,9 +8,10 @@ import os
 import tempfile
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from serving import index_cost, manifest, native
+from serving import index_cost, manifest, native, revision
 from serving.candidates import Candidates, read_candidates
 from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.servable import (
@@ -18,14 +19,13 @@ from serving.servable import (
     LEAVES_TO_SEARCH,
     REORDER,
     SCANN_FILES,
+    WARMUP,
     K,
     Servable,
     missing_feature,
 )
 from serving.towers import Towers, read_recipe, towers_fingerprint
 from serving.update import update_candidates
-
-_WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 _log = logging.getLogger(__name__)
 
@@ -86,12 +86,21 @@ def update_servable(
       UserError: See `serving.update.update_candidates`.
     """
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
-        candidates, plan, told = update_candidates(
+        update = update_candidates(
             candidates_path, previous_path, towers_fingerprint(towers_path), config,
             folder,
         )  # fmt: skip
-        about = {**about, "update": told}
-        _write(path, towers_path, candidates, plan, folder, about)
+        about = {**about, "update": update.about}
+        candidates, plan, scann = update.candidates, update.plan, update.scann
+        if scann is None or not revision.can_follow(update.previous, plan):
+            _write(path, towers_path, candidates, plan, folder, about)
+            return
+        sources = update.sources
+        kept = np.where(update.is_changed, -1, sources)
+        revision.write(path, previous_path, candidates, kept, scann)
+        native.rewrite(path, previous_path, candidates, sources, scann)
+        features = update.previous["query_features"]
+        _write_manifest(path, towers_path, candidates, plan, features, about)
 
 
 def _write(
@@ -117,6 +126,18 @@ def _write(
         scann = os.path.join(folder, SCANN_FILES) if plan.kind == "scann" else None
         native.write(path, towers, candidates, scann)
     _write_warmup(path, servable)
+    features = sorted(towers.query_features)
+    _write_manifest(path, towers_path, candidates, plan, features, about)
+
+
+def _write_manifest(
+    path: str,
+    towers_path: str,
+    candidates: Candidates,
+    plan: IndexPlan,
+    query_features: list[str],
+    about: dict[str, Any],
+) -> None:
     count, dimensions = candidates.embeddings.shape
     manifest.write(
         path,
@@ -128,7 +149,7 @@ def _write(
             "candidates": count,
             "dimensions": dimensions,
             "index": plan.model_dump(),
-            "query_features": sorted(towers.query_features),
+            "query_features": query_features,
             "versions": manifest.versions(),
         },
     )
@@ -150,7 +171,7 @@ def _write_warmup(path: str, servable: Servable) -> None:
         request.inputs[name].CopyFrom(tf.make_tensor_proto(0, tf.int32))
     log = prediction_log_pb2.PredictionLog()
     log.predict_log.request.CopyFrom(request)
-    target = os.path.join(path, _WARMUP)
+    target = os.path.join(path, WARMUP)
     tf.io.gfile.makedirs(os.path.dirname(target))
     with tf.io.TFRecordWriter(target) as writer:
         writer.write(log.SerializeToString())

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from serving.errors import UserError
 from serving.servable import CANDIDATE_ID, EMBEDDING, TITLE, parse_examples
+from serving.texts import large_strings
 from serving.towers import Towers
 
 ID = CANDIDATE_ID
@@ -187,8 +188,8 @@ def _attribute(values: tf.Tensor) -> pa.Array:
 class Candidates:
     """An embedded catalogue, its rows in the order of the ids."""
 
-    ids: list[str]
-    titles: list[str]
+    ids: pa.LargeStringArray
+    titles: pa.LargeStringArray
     embeddings: np.ndarray
     """float32 [candidates, dimensions], mapped from a file."""
     fingerprints: np.ndarray | None = None
@@ -229,8 +230,8 @@ def read_candidates(folder: str, scratch: str) -> Candidates:
 def table_as_candidates(table: pa.Table, embeddings: np.ndarray) -> Candidates:
     """Returns a catalogue of shards' rows without vectors, and the vectors of these."""
     return Candidates(
-        ids=table[ID].to_pylist(),
-        titles=table[TITLE].to_pylist(),
+        ids=large_strings(table[ID]),
+        titles=large_strings(table[TITLE]),
         embeddings=embeddings,
         fingerprints=(
             table[FINGERPRINT].to_numpy() if FINGERPRINT in table.column_names else None

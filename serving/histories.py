@@ -7,7 +7,6 @@ holds them by the rows of its own catalogue. Answers do not depend on them.
 """
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +62,7 @@ def _save(path: str, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def copy(towers: str, ids: Sequence[str], folder: str) -> None:
+def copy(towers: str, ids: pa.LargeStringArray, folder: str) -> None:
     """Writes the histories of towers by the rows of a catalogue, if they have any.
 
     Args:
@@ -78,9 +77,21 @@ def copy(towers: str, ids: Sequence[str], folder: str) -> None:
         vocabulary = lines.read().split(b"\n")[:-1]
     rows = pc.index_in(
         pa.array(vocabulary, pa.large_binary()),
-        value_set=pa.array(ids, pa.large_string()).cast(pa.large_binary()),
+        value_set=ids.cast(pa.large_binary()),
     )
-    row_of = rows.fill_null(-1).to_numpy()
+    move(source, rows.fill_null(-1).to_numpy(), folder)
+
+
+def move(source: str, row_of: np.ndarray, folder: str) -> None:
+    """Writes histories by other rows, if there are any.
+
+    Args:
+      source: Folder that they are in.
+      row_of: int64: the row that each of theirs becomes; -1: it is left out.
+      folder: Where to, a local one that is made.
+    """
+    if not tf.io.gfile.isdir(source):
+        return
     ends, chosen = (_load(os.path.join(source, name)) for name in (_ENDS, _CHOSEN))
     os.makedirs(folder)
     found = row_of[chosen]

@@ -32,6 +32,14 @@ class Effort(NamedTuple):
 AS_BUILT = Effort()
 
 
+def length(variable: tf.Variable) -> tf.Tensor:
+    """Returns the number of a variable's rows as it is when the graph runs, int32 [].
+
+    A graph that knows no size serves another catalogue with other variables.
+    """
+    return tf.raw_ops.VariableShape(input=variable.handle)[0]
+
+
 class Index(Protocol):
     """What a servable asks of an index."""
 
@@ -57,7 +65,12 @@ class ExactIndex(tf.Module):
     def __init__(self, embeddings: np.ndarray):
         """Holds the embeddings, float32 [candidates, dimensions]."""
         super().__init__()
-        self.embeddings = tf.Variable(embeddings, trainable=False, dtype=tf.float32)
+        self.embeddings = tf.Variable(
+            embeddings,
+            trainable=False,
+            dtype=tf.float32,
+            shape=[None, embeddings.shape[1]],
+        )
 
     def search(
         self, queries: tf.Tensor, k: tf.Tensor, effort: Effort = AS_BUILT
@@ -68,7 +81,7 @@ class ExactIndex(tf.Module):
 
 
 def _drop_bogus(
-    scores: tf.Tensor, rows: tf.Tensor, candidates: int
+    scores: tf.Tensor, rows: tf.Tensor, candidates: int | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Marks what ScaNN pads its answers with.
 
@@ -94,8 +107,7 @@ class ScannIndex(tf.Module):
         from scann.scann_ops.py import scann_ops
 
         self._ops = scann_ops
-        self._candidates = vectors.shape[0]
-        self._plan = plan
+        self._vectors, self._plan = vectors, plan
         self.state = scann_files.load_state(folder, vectors)
 
     def search(
@@ -104,7 +116,8 @@ class ScannIndex(tf.Module):
         """See `Index.search`; rescores at least k hits, so that k may be raised."""
         plan = self._plan
         searcher = self._ops.searcher_from_module(self.state)
-        k = tf.minimum(k, self._candidates)
+        size = length(self._vectors)
+        k = tf.minimum(k, size)
         leaves = _or_default(effort.leaves_to_search, plan.leaves_to_search)
         reorder = _or_default(effort.reorder, plan.reorder)
         result = searcher.search_batched(
@@ -115,7 +128,7 @@ class ScannIndex(tf.Module):
             ),
             leaves_to_search=tf.minimum(leaves, plan.leaves) if plan.leaves else None,
         )
-        return _drop_bogus(result.distances, result.indices, self._candidates)
+        return _drop_bogus(result.distances, result.indices, size)
 
 
 def _or_default(given: Any, default: int) -> tf.Tensor:

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from serving.errors import UserError
 
-FORMAT = 2
-"""Goes up when a servable's signatures, or what they mean, change."""
+FORMAT = 3
+"""Goes up when a servable's signatures, what they mean, or its graph change."""
 
 _PATH = os.path.join("assets.extra", "manifest.json")
 _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "tfx")

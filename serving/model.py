@@ -156,7 +156,7 @@ class Recommender:
     @property
     def size(self) -> int:
         """The number of candidates."""
-        return self._model.catalogue.ids.shape[0] - 1
+        return int(tf.shape(self._model.catalogue.ids)[0]) - 1
 
     def candidate_ids(self) -> np.ndarray:
         """Returns the ids of the catalogue as bytes objects, [candidates], by row."""

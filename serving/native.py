@@ -14,6 +14,7 @@ import functools
 import itertools
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -571,7 +572,7 @@ def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) 
       path: Folder of the version, local or remote.
       towers: The Trainer's.
       candidates: The embedded catalogue.
-      scann: Local folder of ScaNN's files, None for exact search.
+      scann: Local folder of ScaNN's files, which are moved; None for exact search.
     """
     with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
         write_catalogue(made, candidates, scann)
@@ -583,9 +584,42 @@ def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) 
             np.save(os.path.join(made, _QUERIES), queries)
             histories.copy(towers.path, candidates.ids, os.path.join(made, _HISTORIES))
         towers.save_query_tower(os.path.join(made, _TOWER))
-        _copy(made, os.path.join(path, FOLDER))
+        _move(made, os.path.join(path, FOLDER))
     if scann:
-        _copy(scann, os.path.join(path, FOLDER, _SCANN))
+        _move(scann, os.path.join(path, FOLDER, _SCANN))
+
+
+def rewrite(
+    path: str,
+    previous_path: str,
+    candidates: Candidates,
+    sources: np.ndarray,
+    scann: str,
+) -> None:
+    """Writes the native engine of a version that differs from one by its catalogue.
+
+    Args:
+      path: Folder of the version, local or remote.
+      previous_path: Folder of the version before, of the same towers.
+      candidates: The embedded catalogue.
+      sources: int64 [candidates], the row of each in the version before, -1 for none.
+      scann: Local folder of ScaNN's files, which are moved.
+    """
+    before, target = (os.path.join(one, FOLDER) for one in (previous_path, path))
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
+        write_catalogue(made, candidates, scann)
+        rows = np.flatnonzero(sources >= 0)
+        row_of = np.full(len(read_catalogue(previous_path)), -1)
+        row_of[sources[rows]] = rows
+        histories.move(
+            os.path.join(before, _HISTORIES), row_of, os.path.join(made, _HISTORIES)
+        )
+        _move(made, target)
+    _copy(os.path.join(before, _TOWER), os.path.join(target, _TOWER))
+    for name in (_QUERY_IDS, _QUERIES):
+        if tf.io.gfile.exists(os.path.join(before, name)):
+            tf.io.gfile.copy(os.path.join(before, name), os.path.join(target, name))
+    _move(scann, os.path.join(target, _SCANN))
 
 
 def write_catalogue(folder: str, candidates: Candidates, scann: str | None) -> None:
@@ -611,6 +645,16 @@ def _embed_ids(towers: Towers, name: str, ids: Sequence[str]) -> np.ndarray:
         }
         parts.append(towers.embed_query({**features, name: tf.constant(part)}).numpy())
     return np.concatenate(parts)
+
+
+def _move(source: str, target: str) -> None:
+    """Moves what is in a local folder into a new one, local or remote."""
+    tf.io.gfile.makedirs(target)
+    if not os.path.isdir(target):
+        _copy(source, target)
+        return
+    for name in os.listdir(source):
+        shutil.move(os.path.join(source, name), target)
 
 
 def _copy(source: str, target: str) -> None:

@@ -28,6 +28,8 @@ _MULTIPLIERS = "int8_multipliers.npy"
 VECTORS = "dataset.npy"
 """float32 [candidates, dimensions], where they are rescored by floats."""
 
+_OF_CANDIDATES = ("datapoint_to_token", "hashed_dataset", "int8_dataset")
+"""Parts of the state that have a row for each candidate."""
 _HASH_SAMPLE = 100_000
 
 
@@ -105,8 +107,30 @@ def load_state(folder: str, vectors: tf.Variable) -> tf.Module:
       folder: Local, with the files.
       vectors: float32 [candidates, dimensions], not copied.
     """
-    from scann.proto import scann_pb2
     from scann.scann_ops.py import scann_ops
+
+    parts = read_state(folder)
+    state = scann_ops.ScannState((*parts.values(), np.float32(0), tf.zeros([0, 0])))
+    for name in _OF_CANDIDATES:
+        if parts[name].ndim:
+            # Of no size, so that the graph serves other catalogues too.
+            shape = [None, *parts[name].shape[1:]]
+            setattr(state, name, tf.Variable(parts[name], shape=shape))
+    if not parts["int8_dataset"].ndim:
+        state.dataset = vectors
+    return state
+
+
+def read_state(folder: str) -> dict[str, Any]:
+    """Reads that state, without the vectors, in the order of ScaNN's own tuple.
+
+    Args:
+      folder: Local, with the files.
+
+    Returns:
+      Values by the names of the state's variables.
+    """
+    from scann.proto import scann_pb2
 
     config = scann_pb2.ScannConfig.FromString(_read(folder, _CONFIG))
     tokens = _array(folder, _TOKENS, np.int32)
@@ -114,23 +138,15 @@ def load_state(folder: str, vectors: tf.Variable) -> tf.Module:
         config.partitioning.ClearField("database_spilling")
         tokens = tokens[::2]  # the partitions of each candidate stand side by side
     config.exact_reordering.ClearField("bfloat16")
-    nothing = tf.zeros([0, 0])
-    state = scann_ops.ScannState(
-        (
-            [config.SerializeToString()],
-            [_read(folder, _PARTITIONER)],
-            tokens,
-            [_read(folder, _CODEBOOK)],
-            _array(folder, _CODES, np.uint8),
-            _array(folder, _INT8, np.int8),
-            _array(folder, _MULTIPLIERS, np.float32),
-            np.float32(0),
-            nothing,
-        )
-    )
-    if not config.exact_reordering.fixed_point.enabled:
-        state.dataset = vectors
-    return state
+    return {
+        "scann_config": [config.SerializeToString()],
+        "serialized_partitioner": [_read(folder, _PARTITIONER)],
+        "datapoint_to_token": tokens,
+        "ah_codebook": [_read(folder, _CODEBOOK)],
+        "hashed_dataset": _array(folder, _CODES, np.uint8),
+        "int8_dataset": _array(folder, _INT8, np.int8),
+        "int8_multipliers": _array(folder, _MULTIPLIERS, np.float32),
+    }
 
 
 def _read(folder: str, name: str) -> bytes:

@@ -21,15 +21,18 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from serving import scann_files
 from serving.errors import UserError
-from serving.index import AS_BUILT, Effort, ExactIndex, Index, make_index
+from serving.index import AS_BUILT, Effort, ExactIndex, Index, length, make_index
 from serving.index_config import IndexPlan
+from serving.texts import write_lines
 
 K = "k"
 EXCLUDE = "exclude"
@@ -42,6 +45,10 @@ TITLE = "title"
 SCORE = "score"
 EMBEDDING = "embedding"
 
+IDS_FILE = "candidate_ids.txt"
+"""Asset of a SavedModel: an id a line, in the order of the embeddings."""
+WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+"""The request that TensorFlow Serving replays before it takes traffic."""
 SCANN_FILES = "scann"
 """Folder of ScaNN's own files, beside the id file."""
 QUERY_SEGMENT = "query_segment"
@@ -51,7 +58,9 @@ WARM, COLD = "warm", "cold"
 class Catalogue(tf.Module):
     """Candidate ids and titles by row, and the row of an id."""
 
-    def __init__(self, ids: list[str], titles: list[str], folder: str):
+    def __init__(
+        self, ids: pa.LargeStringArray, titles: pa.LargeStringArray, folder: str
+    ):
         """Holds ids and titles, both [candidates], in the order of the embeddings.
 
         Args:
@@ -64,11 +73,9 @@ class Catalogue(tf.Module):
           UserError: An id holds a line break, is empty, or is there twice.
         """
         super().__init__()
-        _check_ids(ids)
-        self.size = len(ids)
-        path = os.path.join(folder, "candidate_ids.txt")
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.write("".join(f"{candidate_id}\n" for candidate_id in ids))
+        check_ids(ids)
+        path = os.path.join(folder, IDS_FILE)
+        write_lines(path, ids)
         # An asset file, not a constant: a graph may not exceed 2 GB.
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
@@ -80,9 +87,12 @@ class Catalogue(tf.Module):
             ),
             default_value=-1,
         )
-        # One more row than candidates: the last is what padding looks like.
-        self.ids = tf.Variable([*ids, ""], trainable=False, dtype=tf.string)
-        self.titles = tf.Variable([*titles, ""], trainable=False, dtype=tf.string)
+        self.ids, self.titles = _padded_variable(ids), _padded_variable(titles)
+
+    @property
+    def size(self) -> tf.Tensor:
+        """The number of candidates, int32 [], as it is when the graph runs."""
+        return length(self.ids) - 1
 
     def rows_of(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the rows of ids, int32 of the same shape; -1 where unknown."""
@@ -97,21 +107,34 @@ class Catalogue(tf.Module):
         }
 
 
-def _check_ids(ids: list[str]) -> None:
-    """Refuses ids that a line of text cannot hold, empty ones and duplicates."""
-    seen = set()
-    for candidate_id in ids:
-        if not candidate_id or "\n" in candidate_id or "\r" in candidate_id:
-            raise UserError(
-                f"candidate id {candidate_id!r} is empty or holds a line break; "
-                "give every candidate a one-line id"
-            )
-        if candidate_id in seen:
-            raise UserError(
-                f"candidate id {candidate_id!r} is in the catalogue twice; ids must "
-                "be unique"
-            )
-        seen.add(candidate_id)
+def _padded_variable(texts: pa.LargeStringArray) -> tf.Variable:
+    """Makes a variable of one more row: the last is what padding looks like."""
+    padded = np.append(texts.to_numpy(zero_copy_only=False), "")
+    return tf.Variable(padded, trainable=False, dtype=tf.string, shape=[None])
+
+
+def check_ids(ids: pa.LargeStringArray) -> None:
+    """Refuses ids that no catalogue can have.
+
+    Raises:
+      UserError: A line of text can't hold one, or one is empty or there twice.
+    """
+    unfit = ids.filter(pc.match_substring_regex(ids, r"^$|[\r\n]"))
+    if len(unfit):
+        raise UserError(
+            f"candidate id {unfit[0].as_py()!r} is empty or holds a line break; "
+            "give every candidate a one-line id"
+        )
+    if pc.count_distinct(ids).as_py() < len(ids):
+        values, counts = ids.value_counts().flatten()
+        refuse_twice(values.filter(pc.greater(counts, 1))[0].as_py())
+
+
+def refuse_twice(candidate_id: str) -> NoReturn:
+    """Raises the error of an id that two candidates have."""
+    raise UserError(
+        f"candidate id {candidate_id!r} is in the catalogue twice; ids must be unique"
+    )
 
 
 def is_member(rows: tf.Tensor, sets: tf.Tensor) -> tf.Tensor:
@@ -172,8 +195,8 @@ class Servable(tf.Module):
         self,
         towers: tf.Module,
         embeddings: np.ndarray,
-        ids: list[str],
-        titles: list[str],
+        ids: pa.LargeStringArray,
+        titles: pa.LargeStringArray,
         plan: IndexPlan,
         folder: str | None = None,
     ):

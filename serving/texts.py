@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
 
 
 class Texts:
@@ -37,12 +39,31 @@ class Texts:
         return {text: row for row, text in enumerate(self.take(range(len(self))))}
 
 
-def write_table(path: str, columns: Mapping[str, Sequence[str] | np.ndarray]) -> None:
-    """Writes columns of texts, or a NumPy array as it is, into a local Arrow file."""
+def large_strings(column: pa.ChunkedArray) -> pa.LargeStringArray:
+    """Returns a column of texts in one piece, of any size."""
+    return column.cast(pa.large_string()).combine_chunks()
+
+
+def write_lines(path: str, texts: pa.LargeStringArray) -> None:
+    """Writes texts without line breaks into a file, local or remote, one a line."""
+    empty, line_break = (pa.scalar(one, pa.large_string()) for one in ("", "\n"))
+    lines = pc.binary_join_element_wise(texts, empty, line_break)
+    _, offsets, data = lines.buffers()
+    ends = np.frombuffer(offsets, np.int64)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(memoryview(data)[ends[0] : ends[len(lines)]].tobytes())
+
+
+def write_table(
+    path: str, columns: Mapping[str, Sequence[str] | pa.Array | np.ndarray]
+) -> None:
+    """Writes columns of texts, or an array as it is, into a local Arrow file."""
     arrays = [
-        pa.array(values)
-        if isinstance(values, np.ndarray)
-        else pa.array(values, pa.large_string())
+        values
+        if isinstance(values, pa.Array)
+        else pa.array(
+            values, None if isinstance(values, np.ndarray) else pa.large_string()
+        )
         for values in columns.values()
     ]
     # One batch, so that each column is one chunk.

@@ -13,7 +13,8 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from concurrent import futures
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +31,12 @@ from serving.candidates import (
 from serving.errors import UserError
 from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.native import NativeEngine, read_catalogue
+from serving.servable import SCANN_FILES, check_ids, refuse_twice
+from serving.texts import large_strings
 
 _COPIED_ROWS = 1 << 20
 _UPSERT_BATCH = 256
+_HEAD_START_S = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -88,13 +92,31 @@ def plan_changes(place: np.ndarray, is_embedded: np.ndarray, before: int) -> Cha
     )
 
 
+class Update(NamedTuple):
+    """A catalogue and its index, brought up to date."""
+
+    candidates: Candidates
+    """The new catalogue, in the order of the index."""
+    plan: IndexPlan
+    about: dict[str, Any]
+    """What the manifest should say of it."""
+    previous: dict[str, Any]
+    """Manifest of the servable before."""
+    sources: np.ndarray
+    """int64 [candidates], the row of each in the servable before, -1 for none."""
+    is_changed: np.ndarray
+    """bool [candidates]: it is new, or not as it was."""
+    scann: str | None
+    """Local folder of ScaNN's files; None: the index is to be built anew."""
+
+
 def update_candidates(
     candidates_path: str,
     previous_path: str,
     towers: str,
     config: IndexConfig,
     scratch: str,
-) -> tuple[Candidates, IndexPlan, dict[str, Any]]:
+) -> Update:
     """Brings a catalogue and its index up to date.
 
     Args:
@@ -102,16 +124,11 @@ def update_candidates(
       previous_path: Folder of the servable before.
       towers: Fingerprint of the towers, which must be that servable's own.
       config: The index's knobs.
-      scratch: Local folder for the embeddings and, unless the index is to be built
-        anew, ScaNN's files, in `scann`.
-
-    Returns:
-      The new catalogue in the order of the index, its plan, and what the manifest
-      should say of the update.
+      scratch: Local folder for the embeddings and ScaNN's files.
 
     Raises:
-      UserError: The servable before is of other towers or has no native engine, or a
-        candidate that it does not know was not embedded.
+      UserError: The servable before is of other towers or has no native engine, a
+        candidate that it does not know was not embedded, or ids are unfit.
     """
     content = manifest.read(previous_path)
     if content.get("towers") != towers:
@@ -119,42 +136,45 @@ def update_candidates(
             f"the model in {previous_path} was made of other towers; its candidates "
             "can't be mixed with these: run the whole pipeline"
         )
-    engine = NativeEngine(previous_path)
     table, is_embedded, vectors = read_shards(candidates_path)
-    place = _place(engine, table)
+    with futures.ThreadPoolExecutor() as pool:
+        placed = pool.submit(_place, read_catalogue(previous_path), table)
+        # Arrow is to be at work before ScaNN loads, which lets no Python run meanwhile.
+        futures.wait([placed], timeout=_HEAD_START_S)
+        engine = NativeEngine(previous_path)
+        place = placed.result()
     _refuse_lost(table, place, is_embedded)
-    changes = plan_changes(place, is_embedded, len(engine.ids))
-    is_new = is_embedded[changes.order]
-    number = np.cumsum(is_embedded) - 1
-    embeddings = _move(
-        engine,
-        place[changes.order],
-        is_new,
-        vectors[number[changes.order[is_new]]],
-        scratch,
-    )
+    _check_ids(table, place)
+    changes = plan_changes(place, is_embedded, engine.size)
+    sources, is_changed = place[changes.order], is_embedded[changes.order]
+    vector_of = np.cumsum(is_embedded) - 1
     told = dict(content.get("update") or {"built": content["candidates"], "since": 0})
     told |= changes.counts
     told["since"] += sum(changes.counts.values())
-    candidates = table_as_candidates(table.take(changes.order), embeddings)
     if config.knobs == "tuned":
         # What was found stays, whether the index is changed or built anew.
         found = engine.plan.model_dump(exclude={"reason"})
         config = config.model_copy(update=found)
-    plan = _kept_plan(config, engine.plan, told, embeddings.shape[1])
+    count, dimensions = len(table), engine.embeddings.shape[1]
+    plan = _kept_plan(config, engine.plan, told, dimensions)
+    scann = None
     if plan is None:
         _log.info("the index is built anew: %s", told)
-        told |= {"built": len(embeddings), "since": 0}
-        plan = plan_index(config, *embeddings.shape)
-    elif plan.kind == "scann":
-        _change_index(engine, changes, embeddings, os.path.join(scratch, "scann"))
-    return candidates, plan, told
+        told |= {"built": count, "since": 0}
+        plan = plan_index(config, count, dimensions)
+    else:
+        scann = os.path.join(scratch, SCANN_FILES)
+        _change_index(engine, changes, vectors, vector_of, scann)
+    new = vectors[vector_of[changes.order[is_changed]]]
+    embeddings = _embeddings(engine, sources, is_changed, new, scann, scratch)
+    candidates = table_as_candidates(table.take(changes.order), embeddings)
+    return Update(candidates, plan, told, content, sources, is_changed, scann)
 
 
-def _place(engine: NativeEngine, table: pa.Table) -> np.ndarray:
-    """Returns the row of each new candidate in the index before, -1 for none."""
+def _place(catalogue: pa.Table, table: pa.Table) -> np.ndarray:
+    """Returns the row of each new candidate in the catalogue before, -1 for none."""
     ids = table[ID].cast(pa.large_string())
-    found = pc.index_in(ids, value_set=engine.catalogue[ID].chunk(0))
+    found = pc.index_in(ids, value_set=catalogue[ID].chunk(0))
     return found.fill_null(-1).to_numpy().astype(np.int64)
 
 
@@ -167,22 +187,37 @@ def _refuse_lost(table: pa.Table, place: np.ndarray, is_embedded: np.ndarray) ->
         )
 
 
-def _move(
+def _check_ids(table: pa.Table, place: np.ndarray) -> None:
+    """Refuses ids that no catalogue can have; known ones can but be there twice."""
+    ids = large_strings(table[ID])
+    check_ids(ids.filter(pa.array(place < 0)))
+    known = np.sort(place[place >= 0])
+    twice = known[1:][known[1:] == known[:-1]]
+    if len(twice):
+        refuse_twice(ids[int(np.flatnonzero(place == twice[0])[0])].as_py())
+
+
+def _embeddings(
     engine: NativeEngine,
     sources: np.ndarray,
-    is_new: np.ndarray,
+    is_changed: np.ndarray,
     vectors: np.ndarray,
+    scann: str | None,
     scratch: str,
 ) -> np.ndarray:
-    """Writes the vectors in their new order into a mapped file, [new candidates, d].
+    """Returns the vectors in their new order, mapped, [new candidates, d].
 
     Args:
       engine: Of the servable before.
       sources: int64 [new candidates], the row of each before, -1 for none.
-      is_new: bool [new candidates], what gets one of `vectors` instead.
-      vectors: float32 [is_new.sum(), d], in the new order.
-      scratch: Local folder for the file.
+      is_changed: bool [new candidates], what gets one of `vectors` instead.
+      vectors: float32 [is_changed.sum(), d], in the new order.
+      scann: Folder of ScaNN's files, which may hold them.
+      scratch: Local folder for them if not.
     """
+    file = os.path.join(scann, scann_files.VECTORS) if scann else ""
+    if os.path.exists(file):
+        return np.load(file, mmap_mode="c")
     before = engine.embeddings
     moved = np.lib.format.open_memmap(
         os.path.join(scratch, "embeddings.npy"),
@@ -193,7 +228,7 @@ def _move(
     for at in range(0, len(moved), _COPIED_ROWS):
         part = slice(at, at + _COPIED_ROWS)
         moved[part] = before[np.maximum(sources[part], 0)]
-    moved[is_new] = vectors
+    moved[is_changed] = vectors
     return moved
 
 
@@ -215,27 +250,36 @@ def _kept_plan(
 
 
 def _change_index(
-    engine: NativeEngine, changes: Changes, embeddings: np.ndarray, folder: str
+    engine: NativeEngine,
+    changes: Changes,
+    vectors: np.ndarray,
+    vector_of: np.ndarray,
+    folder: str,
 ) -> None:
-    """Changes the index natively and writes its files."""
+    """Changes the index natively and writes its files.
+
+    Args:
+      engine: Of the servable before.
+      changes: What to change.
+      vectors: float32 [embedded, d].
+      vector_of: int64, the vector of each row of the new catalogue that has one.
+      folder: Where to.
+    """
     searcher = engine.searcher
     assert searcher is not None  # the plan is ScaNN's
     index = searcher.searcher
-    row_of = np.empty(len(changes.order), np.int64)
-    row_of[changes.order] = np.arange(len(row_of))
     for rows, new in (
         (changes.overwritten[:, 0].tolist(), changes.overwritten[:, 1]),
         ([None] * len(changes.appended), changes.appended),
     ):
         if rows:
-            vectors = np.ascontiguousarray(embeddings[row_of[new]])
-            index.upsert(rows, vectors, _UPSERT_BATCH)
+            index.upsert(rows, vectors[vector_of[new]], _UPSERT_BATCH)
     if len(changes.deleted):
         index.delete(changes.deleted.tolist())
-    if index.size() != len(embeddings):
+    if index.size() != len(changes.order):
         raise RuntimeError(
             f"ScaNN holds {index.size()} candidates after the update, not "
-            f"{len(embeddings)}"
+            f"{len(changes.order)}"
         )
     scann_files.write(searcher, folder)
 

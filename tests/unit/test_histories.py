@@ -5,6 +5,7 @@
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,8 @@ def kept(
     vocabulary.write_text("".join(f"c{number}\n" for number in range(CANDIDATES)))
     query, chosen = (np.array(one, np.int64) for one in zip(*pairs, strict=True))
     histories.write(str(folder), query, chosen, QUERIES, str(vocabulary))
-    histories.copy(str(folder), ids, str(folder / "copied"))
+    catalogue = pa.array(ids, pa.large_string())
+    histories.copy(str(folder), catalogue, str(folder / "copied"))
     return histories.Histories(str(folder / "copied"))
 
 
@@ -66,7 +68,8 @@ def test_of_a_long_history_the_last_hundred_are_kept(tmp_path):
     query = np.repeat(np.arange(2), 250)
     chosen = np.tile(np.arange(250), 2)
     histories.write(str(tmp_path), query, chosen, 2, str(vocabulary))
-    histories.copy(str(tmp_path), [f"c{n}" for n in range(250)], str(tmp_path / "to"))
+    catalogue = pa.array([f"c{n}" for n in range(250)], pa.large_string())
+    histories.copy(str(tmp_path), catalogue, str(tmp_path / "to"))
     for position in range(2):
         rows, total = histories.Histories(str(tmp_path / "to")).of(position)
         assert rows.tolist() == list(range(249, 149, -1))

@@ -48,9 +48,10 @@ def read(folder: pathlib.Path | str, below: pathlib.Path) -> Candidates:
 
 def test_candidates_are_read_in_the_order_of_their_ids(world: World, tmp_path):
     found = read(world.shards, tmp_path)
-    assert found.ids == sorted(world.ids, key=str.encode)
-    assert found.titles == [world.title(i) for i in found.ids]
-    rows = [world.ids.index(i) for i in found.ids]
+    ids = found.ids.to_pylist()
+    assert ids == sorted(world.ids, key=str.encode)
+    assert found.titles.to_pylist() == [world.title(i) for i in ids]
+    rows = [world.ids.index(i) for i in ids]
     assert found.embeddings.dtype == np.float32
     np.testing.assert_array_equal(
         found.embeddings, world.candidate_vectors[rows].astype(np.float32)
@@ -248,7 +249,7 @@ def numeric(tmp_path_factory) -> Recommender:
     folder = tmp_path_factory.mktemp("numeric")
     vectors = np.eye(2, dtype=np.float32)
     plan = plan_index(IndexConfig(kind="exact", k=2), 2, 2)
-    names = ["old", "late"]
+    names = pa.array(["old", "late"], pa.large_string())
     path = str(folder / "model")
     Servable(NumericTowers(), vectors, names, names, plan, str(folder)).save(path)
     manifest.write(path, {"index": plan.model_dump()})

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -286,12 +287,16 @@ def index_over(vectors: np.ndarray, plan: IndexPlan) -> Index:
         return make_index(ExactIndex(vectors), plan, files)
 
 
+def texts(values: list[str]) -> pa.LargeStringArray:
+    return pa.array(values, pa.large_string())
+
+
 class Over:
     """A servable over given vectors, asked with embedded queries."""
 
     def __init__(self, vectors: np.ndarray, below: pathlib.Path, **knobs: Any):
         folder = tempfile.mkdtemp(dir=below)
-        ids = [f"row {row}" for row in range(len(vectors))]
+        ids = texts([f"row {row}" for row in range(len(vectors))])
         plan = make_plan(vectors, **knobs)
         self.servable = Servable(tf.Module(), vectors, ids, ids, plan, folder)
         self.index = self.servable.index
@@ -563,7 +568,7 @@ def test_keep_best_equals_a_filter_in_python(case):
 )
 def test_ids_that_cannot_be_told_apart_are_refused(ids, sentence, tmp_path):
     with pytest.raises(UserError) as caught:
-        Catalogue(ids, ids, str(tmp_path))
+        Catalogue(texts(ids), texts(ids), str(tmp_path))
     assert str(caught.value) == sentence
 
 
@@ -579,7 +584,7 @@ def test_ids_that_cannot_be_told_apart_are_refused(ids, sentence, tmp_path):
     ).filter(all)
 )
 def test_any_other_id_is_found_again(tmp_path_factory, ids):
-    catalogue = Catalogue(ids, ids, str(tmp_path_factory.mktemp("ids")))
+    catalogue = Catalogue(texts(ids), texts(ids), str(tmp_path_factory.mktemp("ids")))
     asked = tf.constant([[*ids, "", "\n"]])
     assert catalogue.rows_of(asked).numpy().tolist() == [[*range(len(ids)), -1, -1]]
     described = catalogue.describe(tf.range(-1, len(ids)))

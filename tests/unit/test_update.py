@@ -5,15 +5,17 @@
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import candidates, manifest
+from serving import candidates, histories, manifest
 from serving.build import build_servable, update_servable
 from serving.candidates import Source
 from serving.errors import UserError
@@ -158,6 +160,12 @@ def test_an_update_is_as_good_as_a_build(
         "built": SIZE,
         "since": added + renamed + removed,
     }
+    # The graph is that of the servable before, which knows no size.
+    assert graph(path) == graph(before)
+
+
+def graph(path: str) -> bytes:
+    return pathlib.Path(path, "saved_model.pb").read_bytes()
 
 
 def test_only_what_changed_is_embedded(before, towers, tmp_path):
@@ -223,6 +231,7 @@ def test_other_knobs_build_the_index_anew(before, towers, tmp_path):
     index = manifest.read(path)
     assert (index["index"]["leaves_to_search"], index["index"]["k"]) == (3, 7)
     assert index["update"]["since"] == 1
+    assert len(Recommender(path).recommend({"user_id": "3"})) == 7
     config = IndexConfig(kind="scann", knobs="tuned")
     path = update(tmp_path / "3", towers, changed(1, 0, 0), before, config)
     kept, given = (manifest.read(one)["index"] for one in (path, before))
@@ -267,6 +276,54 @@ def test_other_towers_and_lost_candidates_are_refused(before, towers, tmp_path):
             towers, str(tmp_path / "3"), before, CONFIG, str(tmp_path / "4"), {}
         )
     assert not os.path.exists(tmp_path / "4")
+
+
+@pytest.mark.parametrize(
+    ("id_", "sentence"),
+    [
+        (IDS[3], "'c00003' is in the catalogue twice"),
+        (IDS[SIZE], "'c02000' is in the catalogue twice"),
+        ("a\nb", "is empty or holds a line break"),
+        ("", "'' is empty or holds a line break"),
+    ],
+    ids=["known", "new", "lines", "empty"],
+)
+def test_unfit_ids_are_refused(id_, sentence, before, towers, tmp_path):
+    shards = tmp_path / "shards"
+    embed(shards, towers, {**FIRST, IDS[SIZE]: "new"}, before)
+    first = next(iter(sorted(shards.iterdir())))
+    table = pq.read_table(first)
+    more = table.slice(0, 1).to_pydict()
+    vector = np.ones(DIM + 1).tolist()
+    row = {**more, "candidate_id": [id_], "embedding": [vector]}
+    pq.write_table(pa.Table.from_pydict(row, table.schema), shards / "more.parquet")
+    with pytest.raises(UserError, match=sentence):
+        update_servable(
+            towers, str(shards), before, CONFIG, str(tmp_path / "model"), {}
+        )
+    assert not os.path.exists(tmp_path / "model")
+
+
+def test_histories_follow_their_candidates(towers, tmp_path):
+    own = tmp_path / "towers"
+    shutil.copytree(towers, own)
+    vocabulary = own / "vocabulary"
+    vocabulary.write_text("".join(f"{id_}\n" for id_ in IDS))
+    draw = np.random.default_rng(1)
+    chosen = draw.integers(0, SIZE, 40 * len(USERS))
+    users = np.repeat(np.arange(len(USERS)), 40)
+    histories.write(str(own), users, chosen, len(USERS), str(vocabulary))
+    first = build(tmp_path / "1", str(own), FIRST)
+    names = changed(0, 20, 300)
+    updated = update(tmp_path / "2", str(own), names, first)
+    before, after = NativeEngine(first), NativeEngine(updated)
+    for user in USERS:
+        old, total = before.history(user, 100)
+        kept = [one["candidate_id"] for one in old if one["candidate_id"] in names]
+        new, still = after.history(user, 100)
+        assert [one["candidate_id"] for one in new] == kept
+        assert [one["title"] for one in new] == [names[id_] for id_ in kept]
+        assert (still, len(kept) < len(old)) == (total, True)
 
 
 # The plan of an update
