@@ -3,9 +3,13 @@
 """Gathers calls into batches for threads that answer them, within bounds.
 
 A batch is whatever waits when a thread is free, so that a lone call waits for nothing
-and a busy server answers many at a time. How many may wait is bounded, and a call that
-has waited past its deadline is not answered any more: what is taken in is answered in
-time, and what is too much is refused at once.
+and a busy server answers many at a time. How long calls may wait is bounded: what is
+not begun by then is refused.
+
+First come is first served while nobody has waited for long. When more is asked than
+can be answered, everybody would be late that way. Then the last comes first, and is in
+time, while the first ones are refused (adaptive LIFO: Maurer, Fail at Scale, ACM Queue
+13(8), 2015).
 """
 
 import asyncio
@@ -33,14 +37,18 @@ _ABOUT_GRAPHS = ("Graph execution error", "Detected at node", "<stack traces", "
 """How lines of TensorFlow's errors begin that tell of its graphs."""
 _SWEEP_S = 0.02
 """How often deadlines are looked after."""
+_LONG_WAIT_S = 0.05
+"""From when on the last comes first: above what a burst makes of short searches."""
 
 
 class _Waiting(NamedTuple):
     """A call whose answer somebody waits for."""
 
     call: Call
-    deadline: float
+    since: float
     """On the event loop's clock, seconds."""
+    deadline: float
+    """On the same clock."""
     future: asyncio.Future
 
 
@@ -54,7 +62,7 @@ class Batcher:
         threads: int = 1,
         max_rows: int = 64,
         wait_s: float = 0.0,
-        max_waiting: int = 1000,
+        max_wait_s: float = 0.5,
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
     ):
         """Starts the threads. To be made, and used, within the event loop.
@@ -64,11 +72,11 @@ class Batcher:
           threads: Batches that are answered at the same time.
           max_rows: Queries of a batch, but for a call that has more by itself.
           wait_s: How long to wait for more of them while a thread is free.
-          max_waiting: Calls that may wait.
+          max_wait_s: How long a call may wait.
           observe: Told the rows and the seconds of each batch, on a thread.
         """
         self._engine, self._observe = engine, observe
-        self._max_rows, self._wait_s, self._max_waiting = max_rows, wait_s, max_waiting
+        self._max_rows, self._wait_s, self._max_wait_s = max_rows, wait_s, max_wait_s
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
         self._free = threads
@@ -95,16 +103,11 @@ class Batcher:
           deadline: Until when, on the event loop's clock.
 
         Raises:
-          Failure: Too many wait, the deadline is over, or the call can't be answered.
+          Failure: It has waited too long, the deadline is over, or the call can't be
+            answered.
         """
-        if len(self._waiting) >= self._max_waiting:
-            raise Failure(
-                Code.RESOURCE_EXHAUSTED,
-                f"{self._max_waiting} requests wait already; try again later",
-                retry_after_s=1,
-            )
         future = self._loop.create_future()
-        self._waiting.append(_Waiting(call, deadline, future))
+        self._waiting.append(_Waiting(call, self._loop.time(), deadline, future))
         if self._free and self._wait_s and self._is_full():
             self._dispatch()
         elif self._free and self._wakeup is None:
@@ -136,15 +139,17 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         """Takes the next calls, without those that nobody waits for any more."""
         batch: list[_Waiting] = []
-        rows = 0
-        while self._waiting:
-            one = self._waiting[0]
+        rows, waiting = 0, self._waiting
+        is_long = self._loop.time() - waiting[0].since > _LONG_WAIT_S
+        at, take = (-1, waiting.pop) if is_long else (0, waiting.popleft)
+        while waiting:
+            one = waiting[at]
             if not one.future.done():
                 rows += one.call.rows
                 if batch and rows > self._max_rows:
                     break
                 batch.append(one)
-            self._waiting.popleft()
+            take()
         return batch
 
     def _work(self) -> None:
@@ -172,20 +177,26 @@ class Batcher:
         self._dispatch()
 
     def _sweep(self) -> None:
-        """Fails what has waited past its deadline, until nothing waits."""
+        """Fails what has waited for too long, until nothing waits."""
         now, self._sweeping = self._loop.time(), None
         for one in self._waiting:
-            if one.deadline <= now and not one.future.done():
-                one.future.set_exception(
-                    Failure(
-                        Code.DEADLINE_EXCEEDED,
-                        "the request was not answered before its deadline",
-                    )
-                )
-        # Those that nobody waits for any more take no place from others.
+            if one.future.done():
+                continue
+            if one.deadline <= now:
+                one.future.set_exception(_late())
+            elif one.since + self._max_wait_s <= now:
+                one.future.set_exception(self._too_many())
         self._waiting = deque(one for one in self._waiting if not one.future.done())
         if self._waiting:
             self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _too_many(self) -> Failure:
+        return Failure(
+            Code.RESOURCE_EXHAUSTED,
+            "more is asked than can be answered: the request has waited "
+            f"{self._max_wait_s * 1e3:g} ms in vain; try again later",
+            retry_after_s=1,
+        )
 
     async def close(self) -> None:
         """Ends the threads after what runs; nothing may wait any more."""
@@ -193,6 +204,12 @@ class Batcher:
             self._batches.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
+
+
+def _late() -> Failure:
+    return Failure(
+        Code.DEADLINE_EXCEEDED, "the request was not answered before its deadline"
+    )
 
 
 def answer_each(engine: Engine, calls: Sequence[Call]) -> list[Answer]:

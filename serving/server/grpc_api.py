@@ -99,7 +99,7 @@ class PredictionService(_Servicer):
         """Answers a call of a signature."""
         deadline = self._service.deadline(context.time_remaining())
         target = _target(request)
-        async with self._service.use(target) as (number, version):
+        with self._service.use(target) as (number, version):
             signature = _signature(version, request.model_spec.signature_name)
             wanted = _wanted_outputs(signature, request.output_filter)
             given = _read_inputs(signature, request)

@@ -331,11 +331,13 @@ def _number_reader(dtype: tf.DType) -> Callable[[Any], float]:
 
 
 def _whole_number_reader(dtype: tf.DType) -> Callable[[Any], int]:
+    least, most = dtype.min, dtype.max
+
     def read(value: Any) -> int:
         if (
             isinstance(value, bool)
             or not isinstance(value, int)
-            or not dtype.min <= value <= dtype.max
+            or not least <= value <= most
         ):
             raise _type_error(value, dtype)
         return value

@@ -59,6 +59,12 @@ class Metrics(Collector):
             ("model_name", "result"),
             registry=self._registry,
         )
+        self.refused = Counter(
+            "shortlist_refused_requests",
+            "Requests by REST that were refused unread: too many were under way.",
+            registry=self._registry,
+        )
+        """What counts them."""
         self._registry.register(self)
         self.request = functools.cache(self._request)
         """Returns what to tell of the requests of a model, an API and an entrypoint."""

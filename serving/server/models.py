@@ -15,8 +15,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -68,6 +67,16 @@ class Tracked:
     under_way: int = 0
     """Requests that it answers now."""
 
+    def __enter__(self) -> tuple[int, Version]:
+        """Gives the version, which is available, and keeps it loaded for so long."""
+        assert self.version is not None
+        self.under_way += 1
+        return self.number, self.version
+
+    def __exit__(self, *_: object) -> None:
+        """Lets it go."""
+        self.under_way -= 1
+
 
 class Model:
     """A name, and the versions that answer for it."""
@@ -108,31 +117,18 @@ class Model:
                 raise _unknown_label(label)
             number = self.labels[label]
         if number is None:
-            available = self.available
-            if available:
-                return available[-1]
+            numbers = [
+                one.number
+                for one in self.tracked.values()
+                if one.state is State.AVAILABLE
+            ]
+            if numbers:
+                return self.tracked[max(numbers)]
             raise not_found(f"Latest({name})")
         found = self.tracked.get(number)
         if found is None or found.state is not State.AVAILABLE:
             raise not_found(f"Specific({name}, {number})")
         return found
-
-    @asynccontextmanager
-    async def use(
-        self, number: int | None = None, label: str | None = None
-    ) -> AsyncIterator[tuple[int, Version]]:
-        """Gives a version to a request and keeps it loaded for so long.
-
-        Raises:
-          Failure: See `find`.
-        """
-        tracked = self.find(number, label)
-        assert tracked.version is not None  # as it is available
-        tracked.under_way += 1
-        try:
-            yield tracked.number, tracked.version
-        finally:
-            tracked.under_way -= 1
 
     async def look(self) -> bool:
         """Looks at the base path once; loads what is new, closes what is old.

@@ -38,11 +38,13 @@ class ServerOptions:
     batch_wait_ms: float = _option(
         0.0, "how long a free thread waits for a batch to fill", "MS"
     )
-    max_waiting: int = _option(
-        512, "requests of a version that may wait; more are refused (429)"
-    )
+    max_wait_ms: float = _option(
+        500.0,
+        "how long a request may wait for a free thread; then it is refused (429)",
+        "MS",
+    )  # fmt: skip
     max_concurrent: int = _option(
-        1024, "requests that may be under way by REST; more are refused (503)"
+        256, "requests under way by a protocol; more are refused at once (503)"
     )
     deadline_ms: float = _option(
         1000.0, "how long a request may wait to be answered (504)", "MS"
@@ -94,7 +96,7 @@ class ServerOptions:
 
 
 _AT_LEAST_ONE = (
-    "max_batch_rows", "max_waiting", "max_concurrent", "max_request_bytes", "max_rows",
+    "max_batch_rows", "max_concurrent", "max_request_bytes", "max_rows",
     "max_k", "max_results", "tensorflow_threads",
 )  # fmt: skip
 _ABOVE_ZERO = ("deadline_ms", "poll_s")

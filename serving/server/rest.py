@@ -56,7 +56,6 @@ class Rest:
         """Takes the service, who may use it, and what tells that it will stop."""
         self._service, self._access = service, access
         self._is_draining = is_draining
-        self._under_way = 0
         self._others = Starlette(
             routes=[
                 Route("/healthz", self._health),
@@ -92,7 +91,9 @@ class Rest:
             self._access.check(_header(scope, b"authorization"))
             target, api = _parse_path(scope)
             name = target.name
-            content = await self._limited(scope, receive, target, api)
+            has_body = scope["method"] == "POST"
+            body = await self._body(scope, receive) if has_body else b""
+            content = await self._dispatch(scope, target, api, body)
             status, headers = 200, _Headers()
         except Failure as failure:
             code = failure.code
@@ -111,25 +112,6 @@ class Rest:
             # Names that nobody serves would make series without end.
             tell = self._service.metrics.request(name, api, "REST")
             tell(time.perf_counter() - started, code)
-
-    async def _limited(
-        self, scope: Scope, receive: Receive, target: Target, api: str
-    ) -> bytes:
-        """Reads the body and answers, unless too much is under way already."""
-        most = self._service.options.max_concurrent
-        if self._under_way >= most:
-            raise Failure(
-                Code.UNAVAILABLE,
-                f"{most} requests are under way already; try again later",
-                retry_after_s=1,
-            )
-        self._under_way += 1
-        try:
-            has_body = scope["method"] == "POST"
-            body = await self._body(scope, receive) if has_body else b""
-            return await self._dispatch(scope, target, api, body)
-        finally:
-            self._under_way -= 1
 
     async def _dispatch(
         self, scope: Scope, target: Target, api: str, body: bytes
@@ -157,7 +139,7 @@ class Rest:
 
     async def _predict(self, target: Target, body: bytes) -> bytes:
         deadline = self._service.deadline()
-        async with self._service.use(target) as (_, version):
+        with self._service.use(target) as (_, version):
             signature, given, is_row = json_tensors.read_predict(
                 body, version.signatures
             )

@@ -24,6 +24,7 @@ from serving.server.metrics import Metrics
 from serving.server.model_config import ModelSettings, read_config
 from serving.server.models import Models
 from serving.server.options import ServerOptions
+from serving.server.protocol import bounded
 from serving.server.rest import Rest
 from serving.server.service import Service
 
@@ -63,10 +64,10 @@ class Server:
     ):
         """Takes what to serve and how."""
         self._options, self._config = options, config
-        metrics = Metrics()
-        self._models = Models(settings, options, metrics)
-        metrics.watch(self._models)
-        self._service = Service(self._models, options, metrics)
+        self._metrics = Metrics()
+        self._models = Models(settings, options, self._metrics)
+        self._metrics.watch(self._models)
+        self._service = Service(self._models, options, self._metrics)
         self._access = Access.read(options.token_file)
         if options.tls_certificate:
             _check_pair(options.tls_certificate, options.tls_key)
@@ -125,12 +126,13 @@ class Server:
         app = Rest(self._service, self._access, self._stopping.is_set)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded(options.max_concurrent, self._metrics.refused),
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # nothing is asked of where a client is
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(options.drain_s)),

@@ -4,8 +4,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from serving.server.metrics import Metrics
 from serving.server.models import Models, Tracked
 from serving.server.options import ServerOptions
 from serving.server.tensors import DEFAULT_SIGNATURE, Tensor, Tensors, as_text
-from serving.server.versions import Version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +76,14 @@ class Service:
         now = asyncio.get_running_loop().time()
         return now + (most if seconds is None else min(most, seconds))
 
-    @asynccontextmanager
-    async def use(self, target: Target) -> AsyncIterator[tuple[int, Version]]:
-        """Gives the version that a request is for, see `Model.use`."""
+    def use(self, target: Target) -> Tracked:
+        """Returns the version that a request is for, to be entered while it is used.
+
+        Raises:
+          Failure: There is none, or it is not available.
+        """
         model = self.models.named(target.name, target.version, target.label)
-        async with model.use(target.version, target.label) as found:
-            yield found
+        return model.find(target.version, target.label)
 
     async def recommend(
         self, target: Target, asked: Recommendation
@@ -98,7 +98,7 @@ class Service:
           Failure: The request can't be answered.
         """
         deadline = self.deadline()
-        async with self.use(target) as (number, version):
+        with self.use(target) as (number, version):
             signature = version.signatures.find(
                 EXACT if asked.exact else DEFAULT_SIGNATURE
             )
@@ -127,7 +127,7 @@ class Service:
           `feature`, the name of the id, and `ids`; None and nothing where the version
           has no native engine, or takes no id.
         """
-        async with self.use(target) as (_, version):
+        with self.use(target) as (_, version):
             engine = version.engine
             if engine is None or engine.query_id is None:
                 return {"feature": None, "ids": []}
@@ -153,7 +153,7 @@ class Service:
         Raises:
           Failure: The version keeps no histories, or the query is not told by its id.
         """
-        async with self.use(target) as (_, version):
+        with self.use(target) as (_, version):
             engine = version.engine
             if engine is None or engine.query_id is None:
                 raise Failure(Code.NOT_FOUND, "the version keeps no histories")
@@ -212,8 +212,7 @@ class Service:
         Raises:
           Failure: It is not available.
         """
-        model = self.models.named(target.name, target.version, target.label)
-        tracked = model.find(target.version, target.label)
+        tracked = self.use(target)
         assert tracked.version is not None
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = target.name

@@ -133,7 +133,7 @@ class Version:
         bounds = {
             "max_rows": options.max_batch_rows,
             "wait_s": options.batch_wait_ms / 1e3,
-            "max_waiting": options.max_waiting,
+            "max_wait_s": options.max_wait_ms / 1e3,
             **({"observe": observe} if observe else {}),
         }
         threads = options.answering_threads

@@ -114,7 +114,8 @@ def shared(
     log = tmp_path_factory.mktemp("shared") / "log"
     config = str(folder / "models.config")
     # A machine that is busy with other tests takes its time.
-    arguments = ("--model-config-file", config, "--deadline-ms", "60000")
+    patient = ("--deadline-ms", "60000", "--max-wait-ms", "60000")
+    arguments = ("--model-config-file", config, *patient)
     with serving(log, *arguments) as server:
         yield server.wait_until_ready()
 

@@ -48,6 +48,12 @@ class Upper:
         ]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's own delays change nobody's turn."""
+    monkeypatch.setattr("serving.server.batcher._LONG_WAIT_S", LONG_S)
+
+
 def run(test: Callable[[], Awaitable[Any]]) -> None:
     """Runs a coroutine; it ends in time, or fails."""
     asyncio.run(asyncio.wait_for(test(), LONG_S))
@@ -140,21 +146,43 @@ def test_a_batch_has_at_most_so_many_rows_but_for_one_call():
     run(test)
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back():
+def test_what_waits_too_long_is_refused_and_told_when_to_come_back():
     async def test() -> None:
         engine = Upper(is_held=True)
-        batcher = Batcher(engine, threads=1, max_waiting=3)
-        asked = [ask(batcher, call("a"))]
+        batcher = Batcher(engine, threads=1, max_wait_s=0.01)
+        first = ask(batcher, call("a"))
         await until(lambda: len(engine.batches) == 1)
-        asked += [ask(batcher, call(f"b{at}")) for at in range(3)]
-        await until(lambda: batcher.waiting == 3)
         with pytest.raises(Failure) as caught:
-            await batcher.answer(call("c"), later())
+            await batcher.answer(call("b"), later())
         assert caught.value.code is Code.RESOURCE_EXHAUSTED
         assert caught.value.retry_after_s == 1
-        assert caught.value.message == "3 requests wait already; try again later"
+        assert caught.value.message == (
+            "more is asked than can be answered: the request has waited 10 ms in vain; "
+            "try again later"
+        )
+        assert batcher.waiting == 0
         engine.go.set()
-        assert [texts(await one) for one in asked] == [["A"], ["B0"], ["B1"], ["B2"]]
+        assert texts(await first) == ["A"]  # being answered is no waiting
+        await batcher.close()
+
+    run(test)
+
+
+def test_the_last_comes_first_when_others_have_waited_long(monkeypatch):
+    monkeypatch.setattr("serving.server.batcher._LONG_WAIT_S", 0.0)
+
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, threads=1, max_rows=1, max_wait_s=LONG_S)
+        asked = [ask(batcher, call("hold"))]
+        await until(lambda: len(engine.batches) == 1)
+        asked += [ask(batcher, call("first")), ask(batcher, call("second"))]
+        await until(lambda: batcher.waiting == 2)
+        asked.append(ask(batcher, call("last")))
+        await until(lambda: batcher.waiting == 3)
+        engine.go.set()
+        await asyncio.gather(*asked)
+        assert engine.batches == [["hold"], ["last"], ["second"], ["first"]]
         await batcher.close()
 
     run(test)
@@ -181,7 +209,7 @@ def test_what_waits_past_its_deadline_fails_and_is_not_answered():
 def test_who_is_not_waited_for_is_not_answered_and_takes_no_place():
     async def test() -> None:
         engine = Upper(is_held=True)
-        batcher = Batcher(engine, threads=1, max_waiting=2)
+        batcher = Batcher(engine, threads=1)
         first = ask(batcher, call("a"))
         await until(lambda: len(engine.batches) == 1)
         gone = [ask(batcher, call("b"), 0.01), ask(batcher, call("c"))]

@@ -61,6 +61,7 @@ def start(root: pathlib.Path, *options: str) -> tuple[str, subprocess.Popen]:
             "serve",
             *where,
             "--deadline-ms=60000",
+            "--max-wait-ms=60000",
             *options,
         ],
         env=serving.process.child_environment(),

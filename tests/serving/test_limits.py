@@ -8,7 +8,9 @@ version is in shards.
 """
 
 import concurrent.futures
+import contextlib
 import datetime
+import email
 import http.client
 import ipaddress
 import json
@@ -50,7 +52,7 @@ from tests.serving.versions import push
 TOKEN = "s3cret-token"
 MAX_BYTES, MAX_K, MAX_ROWS, MAX_EXCLUDED = 20_000, 40, 6, 5
 MAX_RESULTS = 100
-MAX_WAITING, MAX_CONCURRENT = 1, 3
+MAX_WAIT_MS, MAX_CONCURRENT = 250, 3
 DEADLINE_MS = 500
 TIMEOUT_S = 60
 
@@ -107,7 +109,7 @@ def guarded(
         "model-config-file": folder / "models.config", "token-file": folder / "token",
         "tls-certificate": shown, "tls-key": key, "max-request-bytes": MAX_BYTES,
         "max-k": MAX_K, "max-rows": MAX_ROWS, "max-excluded": MAX_EXCLUDED,
-        "max-results": MAX_RESULTS, "max-waiting": MAX_WAITING,
+        "max-results": MAX_RESULTS, "max-wait-ms": MAX_WAIT_MS,
         "max-concurrent": MAX_CONCURRENT,
         "deadline-ms": DEADLINE_MS, "threads": 1,
     }  # fmt: skip
@@ -210,51 +212,136 @@ def ask_slowly(server: Server, model: str = "slow") -> httpx.Response:
     return server.post(f"/v1/models/{model}:predict", body)
 
 
-def test_too_many_that_wait_are_refused_and_late_ones_told(guarded):
-    with concurrent.futures.ThreadPoolExecutor(2 + MAX_WAITING) as pool:
-        # One is answered, which takes long; one waits, for whom there is a place; one
-        # has none. Which is which is the server's affair.
-        asked = [pool.submit(ask_slowly, guarded) for _ in range(2 + MAX_WAITING)]
+def test_who_has_waited_too_long_is_refused(guarded):
+    with concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT) as pool:
+        # One is answered, which takes long, while the others wait. Which is which is
+        # the server's affair.
+        asked = [pool.submit(ask_slowly, guarded) for _ in range(MAX_CONCURRENT)]
         replies = [one.result() for one in asked]
     replies.sort(key=lambda one: one.status_code)
-    assert [one.status_code for one in replies] == [200, 429, 504]
-    assert told(replies[1]) == (429, "1 requests wait already; try again later")
-    assert replies[1].headers["retry-after"] == "1"
-    assert told(replies[2]) == (
-        504, "the request was not answered before its deadline",
-    )  # fmt: skip
-    assert "retry-after" not in replies[2].headers
+    assert [one.status_code for one in replies] == [200, 429, 429]
+    for one in replies[1:]:
+        assert told(one) == (
+            429,
+            "more is asked than can be answered: the request has waited "
+            f"{MAX_WAIT_MS} ms in vain; try again later",
+        )
+        assert one.headers["retry-after"] == "1"
     assert ask_slowly(guarded).status_code == 200
+
+
+TOO_MANY = (
+    503, f"{MAX_CONCURRENT} requests are under way already; try again later",
+)  # fmt: skip
 
 
 def test_too_many_at_the_same_time_are_refused(guarded):
     def refusal() -> httpx.Response | None:
-        held = [unfinished(guarded) for _ in range(MAX_CONCURRENT)]
-        reply = guarded.get("/v1/models/plain")
-        assert guarded.get("/healthz").status_code == 200
-        for one in held:
-            one.close()
+        with full(guarded):
+            reply = guarded.get("/v1/models/plain")
+            assert guarded.get("/healthz").status_code == 200
         return None if reply.status_code == 200 else reply
 
     # On a busy machine the first of them may be over before the last one is there.
     reply = until("a refusal", refusal)
-    assert told(reply) == (
-        503, f"{MAX_CONCURRENT} requests are under way already; try again later",
-    )  # fmt: skip
+    assert told(reply) == TOO_MANY
     assert reply.headers["retry-after"] == "1"
+    assert reply.headers["content-type"] == "application/json"
+    # Counted where they are refused before anything is done for them.
+    assert guarded.metric("shortlist_refused_requests_total") >= 1
     until("room", lambda: guarded.get("/v1/models/plain").status_code == 200)
+
+
+def test_a_connection_goes_on_after_refusals(guarded):
+    """Two requests at once, then one whose body comes after the answer."""
+    asked = get_status()
+
+    def refusals() -> bool:
+        with connect(guarded) as connection:
+            with full(guarded):
+                connection.sendall(asked * 2)
+                found = [read_reply(connection) for _ in range(2)]
+            with full(guarded):
+                connection.sendall(post_head(2))
+                found.append(read_reply(connection))
+            connection.sendall(b"{}")
+            until("room", lambda: guarded.get("/v1/models/plain").status_code == 200)
+            connection.sendall(asked)
+            assert read_reply(connection)[0] == 200
+        return found == [TOO_MANY] * 3
+
+    until("refusals", refusals)
+
+
+def test_a_refusal_ends_a_connection_that_is_to_be_closed(guarded):
+    asked = get_status("connection: close\r\n")
+
+    def refusal() -> bool:
+        with full(guarded), connect(guarded) as connection:
+            connection.sendall(asked)
+            reply = http.client.HTTPResponse(connection)
+            reply.begin()
+            assert reply.getheader("connection") == "close"
+            found = reply.status, json.loads(reply.read()).get("error")
+            assert connection.recv(1) == b""
+        return found == TOO_MANY
+
+    until("a refusal", refusal)
+
+
+@contextlib.contextmanager
+def full(server: Server) -> Iterator[None]:
+    """Holds all places of a server, for as long as it waits for bodies."""
+    with contextlib.ExitStack() as held:
+        for _ in range(MAX_CONCURRENT):
+            held.enter_context(unfinished(server))
+        yield
+
+
+def read_reply(connection: ssl.SSLSocket) -> tuple[int, str | None]:
+    """Reads one answer: its status, and the error that it tells."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read(connection, 1)
+    reply = email.message_from_bytes(head.partition(b"\r\n")[2])
+    content = read(connection, int(reply["content-length"]))
+    return int(head.split()[1]), json.loads(content).get("error")
+
+
+def read(connection: ssl.SSLSocket, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        part = connection.recv(count - len(found))
+        assert part, "the connection was closed"
+        found += part
+    return found
+
+
+def get_status(headers: str = "") -> bytes:
+    return (
+        f"GET /v1/models/plain HTTP/1.1\r\nhost: {HOST}\r\n"
+        f"authorization: Bearer {TOKEN}\r\n{headers}\r\n"
+    ).encode()
+
+
+def post_head(length: int) -> bytes:
+    return (
+        f"POST /v1/models/plain:predict HTTP/1.1\r\nhost: {HOST}\r\n"
+        f"authorization: Bearer {TOKEN}\r\ncontent-length: {length}\r\n\r\n"
+    ).encode()
+
+
+def connect(server: Server) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cadata=server.certificate.decode())
+    port = int(server.url.rpartition(":")[2])
+    plain = socket.create_connection((HOST, port), PATIENCE_S)
+    return context.wrap_socket(plain, server_hostname="localhost")
 
 
 def unfinished(server: Server) -> ssl.SSLSocket:
     """Sends a request whose body does not come."""
-    context = ssl.create_default_context(cadata=server.certificate.decode())
-    port = int(server.url.rpartition(":")[2])
-    plain = socket.create_connection((HOST, port), PATIENCE_S)
-    connection = context.wrap_socket(plain, server_hostname="localhost")
-    connection.sendall(
-        f"POST /v1/models/plain:predict HTTP/1.1\r\nhost: {HOST}\r\n"
-        f"authorization: Bearer {TOKEN}\r\ncontent-length: 100\r\n\r\n{{".encode()
-    )
+    connection = connect(server)
+    connection.sendall(post_head(100) + b"{")
     return connection
 
 
@@ -397,7 +484,8 @@ def test_a_server_waits_for_a_version_and_ends_when_all_is_answered(
     base = tmp_path / "model"
     base.mkdir()
     arguments = ("--model-base-path", str(base), "--name", "m", "--poll-s", "0.1")
-    server = Server(tmp_path / "log", *arguments, "--deadline-ms", "60000")
+    patient = ("--deadline-ms", "60000", "--max-wait-ms", "60000")
+    server = Server(tmp_path / "log", *arguments, *patient)
     try:
         server.wait_until_ready(503)
         assert server.get("/healthz").status_code == 200

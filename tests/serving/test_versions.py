@@ -151,7 +151,7 @@ def cluster(
     arguments = ("--model-config-file", str(made.file), "--poll-s", str(POLL_S))
     arguments += ("--load-retries", str(RETRIES), "--load-retry-s", str(RETRY_S))
     # A lone thread for each of the many versions; a busy machine takes its time.
-    arguments += ("--threads", "1", "--deadline-ms", "60000")
+    arguments += ("--threads", "1", "--deadline-ms", "60000", "--max-wait-ms", "60000")
     with serving(made.folder / "log", *arguments) as made.server:
         made.server.wait_until_ready()
         yield made
