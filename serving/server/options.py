@@ -44,7 +44,7 @@ class ServerOptions:
         "MS",
     )  # fmt: skip
     max_concurrent: int = _option(
-        256, "requests under way by a protocol; more are refused at once (503)"
+        512, "requests under way by a protocol; more are refused at once (503)"
     )
     deadline_ms: float = _option(
         1000.0, "how long a request may wait to be answered (504)", "MS"
