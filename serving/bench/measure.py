@@ -29,10 +29,10 @@ from serving.bench.systems import (  # noqa: E402
     make_system,
 )
 from serving.build import build_servable  # noqa: E402
+from serving.efforts import efforts, mean_and_error  # noqa: E402
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import metrics  # noqa: E402
 from serving.index_config import MOST_REORDERED, IndexConfig  # noqa: E402
-from serving.index_tuning import efforts, mean_and_error  # noqa: E402
 
 RECALL_KS = (10, 100)
 BATCHES = (1, 32, 1000)
