@@ -200,7 +200,7 @@ class _Search:
         self.points += tried
         best = choose(self.points, self.tuning)
         if best is not None and best in tried and not self._confirm(built, best):
-            del self.points[-len(tried) :]
+            del self.points[-len(tried) :]  # others are not held against them
         found = fastest(tried, self.tuning.target_recall)
         _log.info(
             "index %d: %s: recall %.4f in %.3f ms, %.0f MB",
@@ -211,20 +211,22 @@ class _Search:
         return found
 
     def _confirm(self, built: "_Built", best: Point) -> bool:
-        """Keeps what is the best so far, if other queries reach the target, too."""
-        recalls = built.recalls(self.setting)
-        found = efforts_near(
-            mean_of(recalls), best.effort, built.plan.leaves, *self._bounds
+        """Keeps what is the best so far, if other queries say so, too."""
+        recalls, leaves = built.recalls(self.setting), built.plan.leaves
+        recall = mean_of(recalls)
+        # Of few queries those that search may say little of the others.
+        near = list(efforts_near(recall, best.effort, leaves, *self._bounds)) or list(
+            efforts(recall, leaves, *self._bounds)
         )
-        near = list(found) or [best.effort]
         ms = self.setting.ms_in_turns(built.searcher, near)
         points = [
             built.point(effort, recalls(*effort), one)
             for effort, one in zip(near, ms, strict=True)
         ]
         self.confirmed += points
-        chosen = choose(points, self.tuning)
-        if chosen is None:
+        kept = [self.kept[0]] if self.kept else []
+        chosen = choose([*kept, *points], self.tuning)
+        if chosen is None or chosen in kept:
             return False
         self.kept = chosen, cross_validated(recalls, chosen.effort, *self._bounds)
         return True
