@@ -198,9 +198,10 @@ class _Search:
             for one in efforts(mean_of(recalls), built.plan.leaves, *self._bounds)
         ]
         self.points += tried
-        best = choose(self.points, self.tuning)
-        if best is not None and best in tried and not self._confirm(built, best):
-            del self.points[-len(tried) :]  # others are not held against them
+        cheapest = choose(self.points, self.tuning)
+        if cheapest is not None and cheapest in tried:
+            if not self._confirm(built, cheapest):
+                del self.points[-len(tried) :]  # others are not held against them
         found = fastest(tried, self.tuning.target_recall)
         _log.info(
             "index %d: %s: recall %.4f in %.3f ms, %.0f MB",
@@ -210,14 +211,13 @@ class _Search:
         )  # fmt: skip
         return found
 
-    def _confirm(self, built: "_Built", best: Point) -> bool:
-        """Keeps what is the best so far, if other queries say so, too."""
+    def _confirm(self, built: "_Built", cheapest: Point) -> bool:
+        """Keeps what is the cheapest so far, if other queries say so, too."""
         recalls, leaves = built.recalls(self.setting), built.plan.leaves
         recall = mean_of(recalls)
         # Of few queries those that search may say little of the others.
-        near = list(efforts_near(recall, best.effort, leaves, *self._bounds)) or list(
-            efforts(recall, leaves, *self._bounds)
-        )
+        near = list(efforts_near(recall, cheapest.effort, leaves, *self._bounds))
+        near = near or list(efforts(recall, leaves, *self._bounds))
         ms = self.setting.ms_in_turns(built.searcher, near)
         points = [
             built.point(effort, recalls(*effort), one)
