@@ -29,7 +29,12 @@ from serving.bench.systems import (  # noqa: E402
     make_system,
 )
 from serving.build import build_servable  # noqa: E402
-from serving.efforts import efforts, efforts_near, mean_of  # noqa: E402
+from serving.efforts import (  # noqa: E402
+    efforts,
+    efforts_near,
+    mean_and_error,
+    mean_of,
+)
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import metrics  # noqa: E402
 from serving.index_config import MOST_REORDERED, IndexConfig  # noqa: E402
@@ -115,11 +120,11 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
       `load_seconds`, `memory_bytes` (resident, when all is loaded and was asked),
-      `recall` at each k, `ms` (percentiles of single queries), `qps` by batch size;
-      where a query may say how hard to search, also `effort`, the cheapest that
-      reaches the target on the first half of the queries, and `frontier`. Where there
-      are pairs, of some systems also `accuracy`, with the effort as built; of a system
-      that is not in SYSTEMS nothing else.
+      `recall` at each k and `recall_error`, its standard error, `ms` (percentiles of
+      single queries), `qps` by batch size; where a query may say how hard to search,
+      also `effort`, the cheapest that reaches the target on the first half of the
+      queries, and `frontier`. Where there are pairs, of some systems also `accuracy`,
+      with the effort as built; of a system that is not in SYSTEMS nothing else.
     """
     workload = workloads.read(request["workload"])
     started = time.perf_counter()
@@ -144,11 +149,13 @@ def _measure_search(system: System, target: float) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if system.has_effort and system.workload.vectors.shape[0] >= 20_000:
         result |= choose_effort(system, half, target)
-    result["recall"] = {
-        str(k): recall(system, slice(half, None), k)
+    found = {
+        str(k): mean_and_error(recalls(system, slice(half, None), k))
         for k in RECALL_KS
         if k <= len(system.workload.vectors)
     }
+    result["recall"] = {k: mean for k, (mean, _) in found.items()}
+    result["recall_error"] = {k: error for k, (_, error) in found.items()}
     result["ms"] = single_queries(system)
     result["qps"] = {str(size): throughput(system, size) for size in BATCHES}
     result["memory_bytes"] = _memory("VmRSS")

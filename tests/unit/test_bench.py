@@ -285,6 +285,7 @@ def test_every_system_is_measured(ran):
     for name, one in results["systems"].items():
         exhaustive = "exact" in name or "BruteForce" in name
         assert one["recall"]["10"] == 1 if exhaustive else one["recall"]["10"] > 0.2
+        assert (one["recall_error"]["10"] == 0) is (one["recall"]["10"] == 1)
         assert 0 < one["ms"]["p50"] <= one["ms"]["p99"]
         assert all(value > 0 for value in one["qps"].values())
         assert one["memory_bytes"] > 1e8
