@@ -69,8 +69,8 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _effort(engine: Any, queries: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
     """Returns the least effort for recall@10 of .99 without a filter."""
+    from serving.efforts import efforts
     from serving.evaluation.metrics import recall_against_exact
-    from serving.index_tuning import efforts
 
     def recall(leaves: int, reorder: int) -> float:
         rows = engine.nearest_batch(queries, K, leaves, reorder)[0]

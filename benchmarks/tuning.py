@@ -15,12 +15,13 @@ from benchmarks import record, workloads
 TARGETS = (0.95, 0.99, 0.999)
 PROTOCOL = (
     "vectors of benchmarks/index.py; for each target and seed a search of its own, of "
-    "its minutes and at most 20 indexes; half of the query ids, drawn by the seed, "
-    "choose, recall@10 by id of the others is reported, of the index that was built "
-    "then; milliseconds: median of single queries to ScaNN's native searcher"
+    "its minutes and at most 20 indexes; a third of the query ids, drawn by the seed, "
+    "searches, the others set the effort; fresh: recall@10 by id of these, each tenth "
+    "at what the other nine choose, of the index that was built then; error: standard "
+    "error of that; milliseconds: median of single queries to ScaNN's native searcher"
 )
 COLUMNS = (
-    "seed", "recall, chosen on", "fresh recall", "ms", "MB", "indexes", "s",
+    "seed", "recall, chosen on", "fresh recall", "error", "ms", "MB", "indexes", "s",
     "leaves", "searched", "rescored", "by",
 )  # fmt: skip
 
@@ -64,6 +65,7 @@ def as_table(results: list[dict[str, Any]]) -> str:
                 f"{one['seed']}",
                 f"{chosen['recall']:.4f}",
                 f"{one['held_out_recall']:.4f}",
+                f"{chosen['recall_error']:.4f}",
                 f"{chosen['ms']:.4f}",
                 f"{chosen['memory_bytes'] / 1e6:.0f}",
                 f"{one['builds']}",

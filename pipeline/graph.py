@@ -755,6 +755,23 @@ def _queries(query: str, columns: list[Column], split: dict) -> example_gen_pb2.
     )
 
 
+def is_declared_alike(config: PipelineConfig, before: dict[str, Any]) -> bool:
+    """Tells whether a servable's candidates were declared as in a config.
+
+    Args:
+      config: What is run.
+      before: `config` of the servable's manifest.
+    """
+
+    def declared(values: dict[str, Any]) -> dict[str, Any]:
+        candidates = values.get(CANDIDATES) or {}
+        return {name: one for name, one in candidates.items() if name != "source"}
+
+    # As JSON has it, which the manifest went through.
+    now = json.loads(json.dumps(_identity(config)))
+    return declared(now) == declared(before)
+
+
 def _identity(config: PipelineConfig) -> dict[str, Any]:
     """Returns what a model is made from, without paths of this machine.
 

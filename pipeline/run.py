@@ -2,29 +2,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole run on this machine: build the graph, run it, sum up what came out."""
 
+import functools
 import json
 import os
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
+from tfx.utils import path_utils
 
 from components.artifacts import DataFindings, read_findings
+from components.candidate_embedder import executor as embedder
 from components.evaluator import results
 from components.example_cleaner import executor as cleaner
 from components.findings import Finding
 from components.index_evaluator.executor import REPORT_FILE
 from pipeline import summary
 from pipeline.config import PipelineConfig
-from pipeline.graph import build_pipeline
+from pipeline.graph import build_pipeline, is_declared_alike
 from pipeline.layout import Layout
 from pipeline.progress import Progress
 from pipeline.runners import local
+from serving import manifest
+from serving.update import is_up_to_date
+
+_EMBEDDER = "CandidateEmbedder"
 
 
 def run_locally(
-    config: PipelineConfig, layout: Layout, progress: Progress, update: bool = False
-) -> dict[str, Any]:
+    config: PipelineConfig,
+    layout: Layout,
+    progress: Progress,
+    served: str | None = None,
+) -> dict[str, Any] | None:
     """Runs a pipeline on the local runner and writes its summary.
 
     The caller holds `pipeline.layout.exclusive`.
@@ -33,16 +43,26 @@ def run_locally(
       config: What to run.
       layout: Where it lies, with an absolute root.
       progress: Where lines go.
-      update: Bring the last blessed model's catalogue up to date, train nothing.
+      served: Folder of the newest pushed version: bring the last blessed model's
+        catalogue up to date, train nothing. None: run the whole pipeline.
 
     Returns:
-      The summary, as `shortlist metrics --format json` prints it.
+      The summary, as `shortlist metrics --format json` prints it; None where `served`
+      is up to date, so that there is nothing to build, evaluate and push.
 
     Raises:
       UserError: The run stopped for a reason that the user can mend.
       NodeError: A node failed otherwise.
     """
-    nodes = local.run(build_pipeline(config, layout, update), layout, progress)
+    update = served is not None
+    nodes = local.run(
+        build_pipeline(config, layout, update),
+        layout,
+        progress,
+        is_over=functools.partial(_is_needless, config, served),
+    )
+    if nodes[-1].node == _EMBEDDER:
+        return None
     if _is_lost(nodes):
         # TFX remembers a push, not whether what was pushed is still there.
         progress.say("the pushed version was deleted since; pushing it anew")
@@ -51,6 +71,26 @@ def run_locally(
     content = summarize(config, nodes, progress.elapsed)
     summary.write(layout, content)
     return content
+
+
+def _is_needless(
+    config: PipelineConfig, served: str | None, ran: local.NodeRun
+) -> bool:
+    """Tells whether an update has just found out that nothing has changed."""
+    if served is None or ran.node != _EMBEDDER:
+        return False
+    blessed = manifest.read(
+        path_utils.serving_model_path(ran.inputs[embedder.PREVIOUS_KEY].uri)
+    )
+    before = manifest.read(served)
+    return (
+        # What is served may be another model: of another split, or in shards.
+        before.get("towers") == blessed.get("towers")
+        and is_declared_alike(config, before["config"])
+        and is_up_to_date(
+            ran.outputs[embedder.EMBEDDINGS_KEY].uri, served, config.index
+        )
+    )
 
 
 def summarize(

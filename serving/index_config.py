@@ -55,8 +55,9 @@ class TuningConfig(BaseModel):
     """After which no further index is built."""
     builds: PositiveInt = 20
     """Indexes to build, at most."""
-    queries: Annotated[int, Field(ge=2)] = 4000
-    """Queries to ask, at most: half choose, half report."""
+    queries: Annotated[int, Field(ge=3)] = 4000
+    """Queries to ask, at most: a third searches, the others set the effort of what was
+    found."""
     seed: NonNegativeInt = 42
     """Of the search and of the draw of queries."""
 

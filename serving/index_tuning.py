@@ -4,10 +4,12 @@
 
 Two searches, one in the other. Optuna draws what an index is built with, to lower two
 things: the time of a query at the target, and memory. For each index that is built,
-the least effort that reaches the target is found by bisection: more leaves never find
-less, nor do more rescored hits. Half of the queries choose, the others report. A few
-hundred queries tell a recall within some thousandths only, so that one standard error
-has to be left above the target: other queries then reach it too, five times of six.
+the least effort that reaches the target is found by bisection (serving.efforts).
+
+A third of the queries searches. The best of many indexes is one that these queries
+flatter: others find some .001 less in it. So the others set its effort anew, near the
+one that was found and in steps of single hits, and recall is reported of them, each
+part at the effort that the other parts choose.
 """
 
 import dataclasses
@@ -15,13 +17,20 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from serving import index_cost, scann_files
+from serving.efforts import (
+    cross_validated,
+    efforts,
+    efforts_near,
+    mean_and_error,
+    mean_of,
+)
 from serving.errors import UserError
 from serving.evaluation import metrics
 from serving.exact import best
@@ -30,7 +39,6 @@ from serving.index_config import (
     MOST_REORDERED,
     PARTITION_FROM,
     IndexConfig,
-    IndexPlan,
     TuningConfig,
     plan_index,
 )
@@ -38,14 +46,13 @@ from serving.index_config import (
 if TYPE_CHECKING:
     import optuna
 
-_TIMED_QUERIES = 200
+_TIMED_QUERIES = 500
+_TIMED_ROUNDS = 5
+_LEAST_QUERIES = 3
+"""One that searches, two to cross-validate."""
 _EXACT_UP_TO = 1_000_000
 """Candidates up to which exact search may be the cheapest."""
 _NO_PARTITION_UP_TO = 2 * PARTITION_FROM
-_SATURATED = 0.0005
-"""Recall that twice the leaves must bring, lest more are tried."""
-_REORDER_FACTORS = (1, 2, 4, 8, 16, 32, 64, 128)
-"""Hits rescored, in multiples of k."""
 _STARTUP_BUILDS = 6
 """Drawn at random before Optuna learns from what was built."""
 
@@ -66,9 +73,14 @@ class Point:
     memory_bytes: int
     """Of what is searched."""
 
+    @property
+    def effort(self) -> tuple[int, int]:
+        """Leaves to search, 0 where there are none, and hits to rescore."""
+        return self.knobs.get("leaves_to_search", 0), self.knobs["reorder"]
+
     def reaches(self, target: float) -> bool:
-        """Tells whether queries that were not asked will reach a recall, too."""
-        return self.recall - self.recall_error >= target
+        """Tells whether the queries that were asked reach a recall."""
+        return self.recall >= target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +88,12 @@ class Tuned:
     """What a search has found."""
 
     chosen: Point
+    """As measured on the queries that set its effort, which did not search for it."""
     held_out_recall: float
-    """On queries that chose nothing."""
+    """Of these queries, each part of them at the effort that the others choose."""
     frontier: list[Point]
-    """What nothing else beats in recall, time and memory; fastest first."""
+    """What nothing else beats in recall, time and memory, and `chosen`; fastest
+    first. Efforts that were not set anew are as the queries that searched say."""
     builds: int
     seconds: float
 
@@ -94,22 +108,35 @@ class _Questions:
     def __init__(self, queries: np.ndarray, truth: np.ndarray, k: int):
         self.queries, self.truth, self.k = np.ascontiguousarray(queries), truth, k
 
-    def recall(self, searcher: Any, leaves: int, reorder: int) -> tuple[float, float]:
-        """Returns the mean share of the truth that is found, and its standard error."""
+    def recalls(self, searcher: Any, leaves: int, reorder: int) -> np.ndarray:
+        """Returns of each query the share of the truth that is found, [queries]."""
         rows, scores = searcher.search_batched_parallel(
             self.queries, self.k, max(reorder, self.k), leaves or None
         )
         found = np.where(np.isfinite(scores), rows, -1).astype(np.int64)
-        return mean_and_error(metrics.recall_against_exact(found, self.truth, self.k))
+        return metrics.recall_against_exact(found, self.truth, self.k)
 
-    def ms(self, searcher: Any, leaves: int, reorder: int, count: int) -> float:
+    def ms(self, searcher: Any, leaves: int, reorder: int) -> float:
         """Returns the median milliseconds of single queries."""
         return self.median(
-            count,
+            _TIMED_QUERIES,
             lambda query: searcher.search(
                 query, self.k, max(reorder, self.k), leaves or None
             ),
         )
+
+    def ms_in_turns(
+        self, searcher: Any, efforts: Sequence[tuple[int, int]]
+    ) -> list[float]:
+        """Returns the median milliseconds of each effort, however busy it gets.
+
+        They take turns, so that what else the machine does slows all of them.
+        """
+        rounds = [
+            [self.ms(searcher, *effort) for effort in efforts]
+            for _ in range(_TIMED_ROUNDS)
+        ]
+        return np.median(rounds, axis=0).tolist()
 
     def exact_ms(self, vectors: np.ndarray) -> float:
         """Returns the median milliseconds of exact search on one core."""
@@ -135,20 +162,27 @@ class _Search:
         self.size, self.dimensions = vectors.shape
         k = min(self.tuning.k or config.k, self.size)
         truth = metrics.exact_top_k(queries, vectors, k)[1]
-        half = len(queries) // 2
-        self.choosing = _Questions(queries[:half], truth[:half], k)
-        self.reporting = _Questions(queries[half:], truth[half:], k)
+        third = len(queries) // 3
+        self.searching = _Questions(queries[:third], truth[:third], k)
+        self.setting = _Questions(queries[third:], truth[third:], k)
         self.points: list[Point] = []
-        self.kept: tuple[Point, Any] | None = None
-        """The best point so far and its searcher, None for exact search."""
+        """As the queries that search say, but of what the others do not confirm."""
+        self.confirmed: list[Point] = []
+        """What these say of the best indexes."""
+        self.kept: tuple[Point, float] | None = None
+        """The best point so far, its effort set anew, and its held-out recall."""
         self.builds = 0
+        most = min(MOST_REORDERED, self.size)
+        self._bounds = k, most, self.tuning.target_recall
 
     def try_exact(self) -> None:
         """Measures exact search, whose recall is 1."""
         plan = plan_index(IndexConfig(kind="exact"), self.size, self.dimensions)
         memory = index_cost.searched_bytes(plan, self.size, self.dimensions)
-        ms = self.choosing.exact_ms(self.vectors)
-        self._add(Point({"kind": "exact"}, 1.0, 0.0, ms, memory), None)
+        ms = self.searching.exact_ms(self.vectors)
+        self.points.append(Point({"kind": "exact"}, 1.0, 0.0, ms, memory))
+        if choose(self.points, self.tuning):
+            self.kept = self.points[-1], 1.0
 
     def build(self, knobs: dict[str, Any]) -> Point:
         """Builds an index and finds its least effort.
@@ -156,31 +190,18 @@ class _Search:
         Returns:
           What reaches the target the fastest, or comes nearest to it.
         """
-        config = IndexConfig(**{**_fixed(self.config), **knobs})
-        plan = plan_index(config, self.size, self.dimensions)
-        searcher = scann_files.train(self.vectors, plan)
+        built = _Built(self.vectors, {**_fixed(self.config), **knobs}, knobs)
         self.builds += 1
-        first = len(self.points)
-
-        @functools.cache
-        def measured(leaves: int, reorder: int) -> tuple[float, float]:
-            return self.choosing.recall(searcher, leaves, reorder)
-
-        def sure(leaves: int, reorder: int) -> float:
-            mean, error = measured(leaves, reorder)
-            return mean - error
-
-        found_efforts = efforts(
-            sure,
-            plan.leaves,
-            self.choosing.k,
-            min(MOST_REORDERED, self.size),
-            self.tuning.target_recall,
-        )
-        for leaves, reorder in found_efforts:
-            found_recall = measured(leaves, reorder)
-            self._measure(searcher, plan, knobs, leaves, reorder, found_recall)
-        tried = self.points[first:]
+        recalls = built.recalls(self.searching)
+        tried = [
+            built.point(one, recalls(*one), self.searching.ms(built.searcher, *one))
+            for one in efforts(mean_of(recalls), built.plan.leaves, *self._bounds)
+        ]
+        self.points += tried
+        cheapest = choose(self.points, self.tuning)
+        if cheapest is not None and cheapest in tried:
+            if not self._confirm(built, cheapest):
+                del self.points[-len(tried) :]  # others are not held against them
         found = fastest(tried, self.tuning.target_recall)
         _log.info(
             "index %d: %s: recall %.4f in %.3f ms, %.0f MB",
@@ -190,95 +211,57 @@ class _Search:
         )  # fmt: skip
         return found
 
-    def _measure(
-        self,
-        searcher: Any,
-        plan: IndexPlan,
-        knobs: dict[str, Any],
-        leaves: int,
-        reorder: int,
-        recall: tuple[float, float],
-    ) -> None:
-        """Times one effort and adds its point."""
-        effort = {"leaves_to_search": leaves} if leaves else {}
-        self._add(
-            Point(
-                {"kind": "scann", **knobs, **effort, "reorder": reorder},
-                *recall,
-                self.choosing.ms(searcher, leaves, reorder, _TIMED_QUERIES),
-                index_cost.searched_bytes(plan, self.size, self.dimensions),
-            ),
-            searcher,
+    def _confirm(self, built: "_Built", cheapest: Point) -> bool:
+        """Keeps what is the cheapest so far, if other queries say so, too."""
+        recalls, leaves = built.recalls(self.setting), built.plan.leaves
+        recall = mean_of(recalls)
+        # Of few queries those that search may say little of the others.
+        near = list(efforts_near(recall, cheapest.effort, leaves, *self._bounds))
+        near = near or list(efforts(recall, leaves, *self._bounds))
+        ms = self.setting.ms_in_turns(built.searcher, near)
+        points = [
+            built.point(effort, recalls(*effort), one)
+            for effort, one in zip(near, ms, strict=True)
+        ]
+        self.confirmed += points
+        kept = [self.kept[0]] if self.kept else []
+        chosen = choose([*kept, *points], self.tuning)
+        if chosen is None or chosen in kept:
+            return False
+        self.kept = chosen, cross_validated(recalls, chosen.effort, *self._bounds)
+        return True
+
+
+class _Built:
+    """An index that was built."""
+
+    def __init__(self, vectors: np.ndarray, config: dict[str, Any], knobs: Any):
+        """Builds it of vectors, [candidates, dimensions].
+
+        Args:
+          vectors: What is searched.
+          config: An IndexConfig as values.
+          knobs: Those of them that are searched for.
+        """
+        self.plan = plan_index(IndexConfig(**config), *vectors.shape)
+        self.searcher = scann_files.train(vectors, self.plan)
+        self._knobs = knobs
+        self._memory_bytes = index_cost.searched_bytes(self.plan, *vectors.shape)
+
+    def recalls(self, questions: _Questions) -> Callable[[int, int], np.ndarray]:
+        """Returns what tells the recall of each query by effort, and remembers it."""
+        return functools.cache(functools.partial(questions.recalls, self.searcher))
+
+    def point(self, effort: tuple[int, int], recalls: np.ndarray, ms: float) -> Point:
+        """Returns an effort as it was measured."""
+        leaves, reorder = effort
+        searched = {"leaves_to_search": leaves} if leaves else {}
+        return Point(
+            {"kind": "scann", **self._knobs, **searched, "reorder": reorder},
+            *mean_and_error(recalls),
+            ms,
+            self._memory_bytes,
         )
-
-    def _add(self, point: Point, searcher: Any) -> None:
-        self.points.append(point)
-        if choose(self.points, self.tuning) is point:
-            self.kept = point, searcher
-
-
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Returns the mean of values, [n], and its standard error."""
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
-
-
-def efforts(
-    recall: Callable[[int, int], float], leaves: int, k: int, most: int, target: float
-) -> Iterator[tuple[int, int]]:
-    """Yields leaves to search and hits to rescore that reach a recall with the least.
-
-    For each number of hits rescored the least leaves; then, with these leaves, the
-    least hits. Where nothing reaches the target, the most that was tried.
-
-    Args:
-      recall: Of an effort, less what it may be wrong by; neither more leaves nor more
-        hits find less.
-      leaves: Partitions of the index; 0: none, which is what is yielded then.
-      k: Results of a query.
-      most: Hits that may be rescored.
-      target: The recall to reach.
-    """
-
-    def is_enough(leaves: int, reorder: int) -> bool:
-        return recall(leaves, reorder) >= target
-
-    if not leaves:
-        yield 0, _least(k, most, functools.partial(is_enough, 0))
-        return
-    enough, before = leaves, k
-    for reorder in sorted({min(factor * k, most) for factor in _REORDER_FACTORS}):
-        found = _least_leaves(recall, reorder, enough, target)
-        yield found, reorder
-        if is_enough(found, reorder):
-            yield found, _least(before, reorder, functools.partial(is_enough, found))
-            if found == enough and enough < leaves:
-                return  # to rescore more saves no leaf any longer
-            enough = found
-        before = reorder
-
-
-def _least_leaves(
-    recall: Callable[[int, int], float], reorder: int, most: int, target: float
-) -> int:
-    """Returns the least leaves that reach the target, or where more bring little.
-
-    Args:
-      recall: Of an effort.
-      reorder: Hits rescored.
-      most: Leaves that are known to be enough, or all.
-      target: The recall to reach.
-    """
-    before, leaves = -1.0, 1
-    while leaves < most:
-        now = recall(leaves, reorder)
-        if now >= target:
-            break
-        if leaves > most // 100 and now - before < _SATURATED:
-            return leaves
-        before, leaves = now, 2 * leaves
-    return _least(
-        leaves // 2 + 1, min(leaves, most), lambda n: recall(n, reorder) >= target
-    )
 
 
 def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned:
@@ -286,7 +269,7 @@ def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned
 
     Args:
       vectors: float32 [candidates, dimensions], of candidates.
-      queries: float32 [queries, dimensions], at least 2; of more than
+      queries: float32 [queries, dimensions], at least 3; of more than
         `config.tuning.queries` a sample is taken.
       config: Where the search begins, its `tuning`, and knobs that are not searched.
 
@@ -295,11 +278,12 @@ def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned
 
     Raises:
       UserError: Nothing that was tried reaches the target within the budgets, or
-        there are fewer than two queries.
+        there are fewer than three queries.
     """
-    if len(queries) < 2:
+    if len(queries) < _LEAST_QUERIES:
         raise UserError(
-            f"tuning takes at least 2 queries and there are {len(queries)}; give more"
+            f"tuning takes at least {_LEAST_QUERIES} queries and there are "
+            f"{len(queries)}; give more"
         )
     tuning = config.tuning
     started = time.perf_counter()
@@ -311,25 +295,18 @@ def tune(vectors: np.ndarray, queries: np.ndarray, config: IndexConfig) -> Tuned
         if search.size <= _NO_PARTITION_UP_TO:
             search.build({"leaves": 0})
         _draw_builds(search, started + 60 * tuning.minutes)
+    points = search.points + search.confirmed
     if search.kept is None:
-        raise UserError(_unreached(search.points, tuning, search.choosing.k))
-    chosen, searcher = search.kept
+        raise UserError(_unreached(points, tuning, search.searching.k))
+    chosen, held_out_recall = search.kept
+    unbeaten = frontier(points)
     return Tuned(
         chosen,
-        _held_out(search.reporting, chosen, searcher),
-        frontier(search.points),
+        held_out_recall,
+        unbeaten if chosen in unbeaten else _by_time([*unbeaten, chosen]),
         search.builds,
         time.perf_counter() - started,
     )
-
-
-def _held_out(questions: _Questions, point: Point, searcher: Any) -> float:
-    if searcher is None:
-        return 1.0
-    knobs = point.knobs
-    return questions.recall(
-        searcher, knobs.get("leaves_to_search", 0), knobs["reorder"]
-    )[0]
 
 
 def _draw_builds(search: _Search, until: float) -> None:
@@ -349,8 +326,7 @@ def _draw_builds(search: _Search, until: float) -> None:
     while search.builds < tuning.builds and time.perf_counter() < until:
         trial = study.ask()
         point = search.build(_suggest(trial, search))
-        missing = tuning.target_recall - (point.recall - point.recall_error)
-        trial.set_user_attr("missing_recall", missing)
+        trial.set_user_attr("missing_recall", tuning.target_recall - point.recall)
         study.tell(trial, [point.ms, point.memory_bytes])
 
 
@@ -396,14 +372,6 @@ def _suggest(trial: "optuna.Trial", search: _Search) -> dict[str, Any]:
             "reorder_type", ["float32", "bfloat16", "int8"]
         ),
     }
-
-
-def _least(low: int, high: int, is_enough: Callable[[int], bool]) -> int:
-    """Returns the least number that is enough, `high` where none below it is."""
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
-    return high
 
 
 def fastest(points: Iterable[Point], target: float) -> Point:
@@ -452,7 +420,11 @@ def frontier(points: Iterable[Point]) -> list[Point]:
         for one in values
     ]
     kept = [point for point, is_free in zip(points, free, strict=True) if is_free]
-    return sorted(kept, key=lambda one: (one.ms, -one.recall))
+    return _by_time(kept)
+
+
+def _by_time(points: Iterable[Point]) -> list[Point]:
+    return sorted(points, key=lambda one: (one.ms, -one.recall))
 
 
 def _unreached(points: list[Point], tuning: TuningConfig, k: int) -> str:

@@ -30,7 +30,7 @@ from serving.candidates import (
 )
 from serving.errors import UserError
 from serving.index_config import IndexConfig, IndexPlan, plan_index
-from serving.native import NativeEngine, read_catalogue
+from serving.native import NativeEngine, has_native_engine, read_catalogue
 from serving.servable import SCANN_FILES, check_ids, refuse_twice
 from serving.texts import large_strings
 
@@ -301,3 +301,32 @@ def known_fingerprints(path: str) -> np.ndarray:
             "whole pipeline once"
         )
     return np.sort(catalogue[FINGERPRINT].to_numpy())
+
+
+def is_up_to_date(candidates_path: str, path: str, config: IndexConfig) -> bool:
+    """Tells whether an update would make a servable as it is, of the same towers.
+
+    Args:
+      candidates_path: Folder of the catalogue's shards.
+      path: Folder of the servable.
+      config: The knobs that its index is to have.
+    """
+    content = manifest.read(path)
+    is_whole = content.get("format") == manifest.FORMAT and has_native_engine(path)
+    if not is_whole or not _keeps_plan(config, content):
+        return False
+    table, _, _ = read_shards(candidates_path)
+    marks = np.sort(table[FINGERPRINT].to_numpy())
+    return np.array_equal(marks, known_fingerprints(path))
+
+
+def _keeps_plan(config: IndexConfig, content: Mapping[str, Any]) -> bool:
+    """Tells whether an index, by its manifest, is as the knobs have it."""
+    plan = IndexPlan(**content["index"])
+    told = content.get("update") or {"built": content["candidates"], "since": 0}
+    if told["since"] > config.rebuild_above * told["built"]:
+        return False
+    if config.knobs == "tuned":
+        config = config.model_copy(update=plan.model_dump(exclude={"reason"}))
+    wanted = plan_index(config, told["built"], content["dimensions"])
+    return wanted.model_copy(update={"reason": plan.reason}) == plan

@@ -102,16 +102,18 @@ class Home:
             code = main(list(arguments))
         return Outcome(code, out.getvalue(), err.getvalue())
 
-    def arguments(self, *overrides: str) -> list[str]:
+    def arguments(self, *overrides: str, verb: str = "run") -> list[str]:
         """The command line of a run; later overrides win."""
         every = (*self.overrides, *overrides)
         sets = [part for override in every for part in ("--set", override)]
-        return ["run", str(self.config), "--root", str(self.root), *sets]
+        return [verb, str(self.config), "--root", str(self.root), *sets]
 
-    def run(self, *overrides: str, output_format: str = "text") -> Run:
+    def run(
+        self, *overrides: str, output_format: str = "text", verb: str = "run"
+    ) -> Run:
         """Runs the pipeline and reads what it left behind."""
         before = {one.id for one in self.executions()}
-        arguments = self.arguments(*overrides)
+        arguments = self.arguments(*overrides, verb=verb)
         said = self.shortlist(*arguments, "--format", output_format)
         states: dict[str, list[str]] = {}
         outputs: dict[str, dict[str, Any]] = {}

@@ -54,28 +54,31 @@ def execute(options: argparse.Namespace, update: bool = False) -> int:
             f"an update changes one index and index.shards is {config.index.shards}; "
             "run the pipeline instead: shortlist run"
         )
-    if update:
-        shared.newest_version(options.root, config.name)  # there must be one
     layout = Layout(os.path.abspath(options.root), config.name)
+    served = shared.newest_version(layout.root, config.name) if update else None
     # Before anything heavy is imported: a root that can't be used shows at once.
     with exclusive(layout):
-        content = _run(config, layout, options, update)
-    if content is None:
-        return 1
-    return _report(content, options)
+        return _run(config, layout, options, served)
 
 
 def _run(
     config: "PipelineConfig",
     layout: "Layout",
     options: argparse.Namespace,
-    update: bool,
-) -> dict[str, Any] | None:
-    """Runs the pipeline; None where a node failed, which has been told then."""
+    served: str | None,
+) -> int:
+    """Runs the pipeline and tells what came of it; 1 where nothing good did.
+
+    Args:
+      config: What to run.
+      layout: Where it lies.
+      options: As parsed.
+      served: Folder of the newest version, if it is to be brought up to date.
+    """
     from pipeline.progress import Progress
 
     progress = Progress()
-    doing = "updating" if update else "running"
+    doing = "updating" if served else "running"
     progress.say(f"{doing} {config.name} in {layout.home}")
     with serving.process.quiet_imports(options.verbose):
         from pipeline.run import run_locally
@@ -83,13 +86,30 @@ def _run(
 
     progress.say(f"{progress.elapsed:7.1f} s  imports")
     try:
-        return run_locally(config, layout, progress, update)
+        content = run_locally(config, layout, progress, served)
     except NodeError as error:
         if options.verbose:
             traceback.print_exc()
         hint = "" if options.verbose else "; --verbose shows the whole story"
         print(f"shortlist {options.verb}: {error}{hint}", file=sys.stderr)
-        return None
+        return 1
+    if content is None:
+        assert served  # only an update may find nothing to do
+        return _report_up_to_date(config.name, os.path.basename(served), options)
+    return _report(content, options)
+
+
+def _report_up_to_date(name: str, version: str, options: argparse.Namespace) -> int:
+    """Says that there was nothing to push."""
+    if options.format == "json":
+        content = {"pipeline": name, "pushed_version": None, "up_to_date": version}
+        print(json.dumps(content, indent=2, sort_keys=True))
+    else:
+        print(
+            f"{name}: nothing was pushed: no candidate was added, changed or removed "
+            f"since version {version}"
+        )
+    return 0
 
 
 def _report(content: dict[str, Any], options: argparse.Namespace) -> int:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _EPILOG = """\
 The catalogue and the query ids are a pushed version's. Indexes are built with knobs
 that Optuna draws, beginning with ScaNN's own rules; for each the least leaves to search
-and hits to rescore that reach the target are found. Half of the queries choose, recall
-is reported on the other half. Where nothing reaches the target the command fails and
+and hits to rescore that reach the target are found. A third of the queries searches;
+the others set the effort of what was found, and recall is reported of each part of them
+at what the other parts choose. Where nothing reaches the target the command fails and
 shows the best found. Put what is printed below `index` in the config, or let every run
 search anew with `index.knobs: tuned` (settings below `index.tuning`).
 """
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     numbers = {
         "k": (1, 10, "results of a query, for the target"),
         "builds": (1, 20, "indexes to build, at most"),
-        "queries": (2, 4000, "query ids to ask with, at most"),
+        "queries": (3, 4000, "query ids to ask with, at most"),
         "seed": (0, 42, "of the search and of the draw of queries"),
     }
     for name, (least, value, text) in numbers.items():
@@ -138,7 +139,8 @@ def _as_text(tuned: "Tuned", tuning: "TuningConfig") -> str:
         [
             *lines,
             "",
-            f"chosen: {recall} {chosen.recall:.4f}, on queries that chose nothing "
+            f"chosen: {recall} {chosen.recall:.4f} (standard error "
+            f"{chosen.recall_error:.4f}), cross-validated "
             f"{tuned.held_out_recall:.4f}; {chosen.ms:.4f} ms, "
             f"{chosen.memory_bytes / 1e6:,.1f} MB",
             "index:",

@@ -11,9 +11,11 @@ The sources are read anew. Candidates that are new or changed, by a fingerprint 
 their features, are embedded by the towers of the last blessed model and put into its
 index; those that are gone are taken out of it, and their interactions out of the
 evaluation. What comes out is evaluated and pushed as a version of its own, as by
-'shortlist run'. A candidate that training has not seen is embedded by its features; it
-gets an embedding of its own at the next run. Once updates have changed more than
-index.rebuild_above of the catalogue the index is built anew of the same embeddings.
+'shortlist run'. Where neither the catalogue nor the index's knobs have changed since
+the newest version, nothing is evaluated or pushed. A candidate that training has not
+seen is embedded by its features; it gets an embedding of its own at the next run. Once
+updates have changed more than index.rebuild_above of the catalogue the index is built
+anew of the same embeddings.
 """
 
 

@@ -7,7 +7,7 @@ import datetime
 import errno
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -41,6 +41,8 @@ class NodeRun:
     cached: bool
     outputs: dict[str, metadata_store_pb2.Artifact]
     """Its output artifacts by key."""
+    inputs: dict[str, metadata_store_pb2.Artifact]
+    """Its first input artifact by key."""
 
 
 def run(
@@ -49,6 +51,7 @@ def run(
     progress: Progress,
     uncached: Collection[str] = (),
     until: str | None = None,
+    is_over: Callable[[NodeRun], bool] = lambda ran: False,
 ) -> list[NodeRun]:
     """Runs a pipeline's nodes in order.
 
@@ -61,6 +64,7 @@ def run(
       uncached: Ids of nodes to execute even if the cache could answer.
       until: Id of the last node to run; None: all. The graph stays whole, so that a
         later run takes these nodes from the cache.
+      is_over: Asked after each node; the run ends there, as by `until`, if so.
 
     Returns:
       What was run and what came from the cache.
@@ -88,7 +92,7 @@ def run(
     ran = []
     for node in graph.nodes:
         ran.append(_launch(graph, node.pipeline_node, deployment, connection, progress))
-        if ran[-1].node == until:
+        if ran[-1].node == until or is_over(ran[-1]):
             break
     return ran
 
@@ -118,27 +122,31 @@ def _launch(
         progress.end(node_id, "failed")
         raise _told(node_id, error) from error
     with metadata.Metadata(connection) as handle:
-        state, outputs = _published(handle.store, info.execution_id)
+        state, outputs, inputs = _published(handle.store, info.execution_id)
     if state == metadata_store_pb2.Execution.FAILED:
         # A resolver that raises is booked as failed, but TFX goes on without it.
         progress.end(node_id, "failed")
         raise NodeError(f"{node_id} failed: its inputs can't be resolved")
     cached = state == metadata_store_pb2.Execution.CACHED
     seconds = progress.end(node_id, "cached" if cached else "done")
-    return NodeRun(node_id, seconds, cached, outputs)
+    return NodeRun(node_id, seconds, cached, outputs, inputs)
+
+
+_Artifacts = dict[str, metadata_store_pb2.Artifact]
 
 
 def _published(
     store: metadata_store.MetadataStore, execution_id: int
-) -> tuple[int, dict[str, metadata_store_pb2.Artifact]]:
-    """Returns the state of an execution and its first output artifact by key."""
+) -> tuple[int, _Artifacts, _Artifacts]:
+    """Returns the state of an execution, and its outputs and inputs by key."""
     (execution,) = store.get_executions_by_id([execution_id])
-    outputs = {}
+    kinds = metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INPUT
+    found: dict[int, _Artifacts] = {kind: {} for kind in kinds}
     for event in store.get_events_by_execution_ids([execution_id]):
-        if event.type == metadata_store_pb2.Event.OUTPUT:
+        if event.type in found:
             (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-            outputs[event.path.steps[0].key] = artifact
-    return execution.last_known_state, outputs
+            found[event.type].setdefault(event.path.steps[0].key, artifact)
+    return execution.last_known_state, *found.values()
 
 
 def _told(node_id: str, error: Exception) -> Exception:

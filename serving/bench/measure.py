@@ -29,10 +29,15 @@ from serving.bench.systems import (  # noqa: E402
     make_system,
 )
 from serving.build import build_servable  # noqa: E402
+from serving.efforts import (  # noqa: E402
+    efforts,
+    efforts_near,
+    mean_and_error,
+    mean_of,
+)
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import metrics  # noqa: E402
 from serving.index_config import MOST_REORDERED, IndexConfig  # noqa: E402
-from serving.index_tuning import efforts, mean_and_error  # noqa: E402
 
 RECALL_KS = (10, 100)
 BATCHES = (1, 32, 1000)
@@ -40,8 +45,12 @@ _WARMUP = 20
 _LEAST_SECONDS = 1.0
 _MOST_SCORES = 2 * 10**9
 """Of an exhaustive search of many queries, 8 GB."""
+_TIMED = 500
+"""Single queries that tell what an effort costs."""
 _GOALS = (0.9, 0.95, 0.99, 0.999)
 """Recalls that the frontier is to tell of."""
+Effort = tuple[int, int, float, float]
+"""Leaves to search, hits to rescore, recall and milliseconds."""
 
 
 def make(request: dict[str, Any]) -> dict[str, Any]:
@@ -111,11 +120,11 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
       `load_seconds`, `memory_bytes` (resident, when all is loaded and was asked),
-      `recall` at each k, `ms` (percentiles of single queries), `qps` by batch size;
-      where a query may say how hard to search, also `effort`, the cheapest that
-      reaches the target on the first half of the queries, and `frontier`. Where there
-      are pairs, of some systems also `accuracy`, with the effort as built; of a system
-      that is not in SYSTEMS nothing else.
+      `recall` at each k and `recall_error`, its standard error, `ms` (percentiles of
+      single queries), `qps` by batch size; where a query may say how hard to search,
+      also `effort`, the cheapest that reaches the target on the first half of the
+      queries, and `frontier`. Where there are pairs, of some systems also `accuracy`,
+      with the effort as built; of a system that is not in SYSTEMS nothing else.
     """
     workload = workloads.read(request["workload"])
     started = time.perf_counter()
@@ -140,11 +149,13 @@ def _measure_search(system: System, target: float) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if system.has_effort and system.workload.vectors.shape[0] >= 20_000:
         result |= choose_effort(system, half, target)
-    result["recall"] = {
-        str(k): recall(system, slice(half, None), k)
+    found = {
+        str(k): mean_and_error(recalls(system, slice(half, None), k))
         for k in RECALL_KS
         if k <= len(system.workload.vectors)
     }
+    result["recall"] = {k: mean for k, (mean, _) in found.items()}
+    result["recall_error"] = {k: error for k, (_, error) in found.items()}
     result["ms"] = single_queries(system)
     result["qps"] = {str(size): throughput(system, size) for size in BATCHES}
     result["memory_bytes"] = _memory("VmRSS")
@@ -166,20 +177,18 @@ def recall(system: System, queries: slice, k: int) -> float:
 def recalls(system: System, queries: slice, k: int) -> np.ndarray:
     """Returns of each query the share of exact search's k best, by id, [queries]."""
     whole = system.workload
-    asked = whole.queries[: queries.stop]
+    asked = whole.queries[queries]
     step = most_at_once(system)
     parts = [
         system.many(asked[at : at + step], k)[0] for at in range(0, len(asked), step)
     ]
-    found = np.concatenate(parts)[queries.start or 0 :]
+    found = np.concatenate(parts)
     truth = whole.truth[queries, :k]
     return metrics.recall_against_exact(found, truth, k)
 
 
 def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
     """Sets the cheapest effort that reaches a recall on the first queries.
-
-    By one standard error more than that, so that others reach it too.
 
     Args:
       system: May be told an effort.
@@ -193,43 +202,54 @@ def choose_effort(system: System, half: int, target: float) -> dict[str, Any]:
     k = RECALL_KS[0]
 
     @functools.cache
-    def measured(leaves: int, reorder: int) -> tuple[float, float]:
+    def measured(leaves: int, reorder: int) -> np.ndarray:
         system.effort = leaves, reorder
-        return mean_and_error(recalls(system, slice(0, half), k))
+        return recalls(system, slice(0, half), k)
 
-    def sure(leaves: int, reorder: int) -> float:
-        mean, error = measured(leaves, reorder)
-        return mean - error
+    recall = mean_of(measured)
+    bounds = _leaves_of(system), k, min(MOST_REORDERED, len(system.workload.vectors))
 
-    leaves, most = _leaves_of(system), min(MOST_REORDERED, len(system.workload.vectors))
-    goals = sorted({*_GOALS, target})
-    tried = []
-    for effort in dict.fromkeys(
-        one for goal in goals for one in efforts(sure, leaves, k, most, goal)
-    ):
-        mean, _ = measured(*effort)
+    def timed(effort: tuple[int, int]) -> Effort:
         system.effort = effort
-        tried.append((*effort, mean, _median_ms(system, 100)))
-    frontier = [
+        return *effort, recall(*effort), _median_ms(system, _TIMED)
+
+    goals = sorted({*_GOALS, target})
+    tried = [
+        timed(one)
+        for one in dict.fromkeys(
+            one for goal in goals for one in efforts(recall, *bounds, goal)
+        )
+    ]
+    about = _cheapest(tried, target)
+    near = efforts_near(recall, (about[0], about[1]), *bounds, target)
+    tried += [timed(one) for one in near]
+    chosen = _cheapest(tried, target)
+    system.effort = chosen[0], chosen[1]
+    names = ("leaves_to_search", "reorder", "recall", "ms")
+    return {
+        "effort": dict(zip(names[:2], chosen, strict=False)),
+        "reaches_target": chosen[2] >= target,
+        "frontier": [dict(zip(names, one, strict=True)) for one in _frontier(tried)],
+    }
+
+
+def _cheapest(tried: list[Effort], target: float) -> Effort:
+    """Returns the fastest that reaches a recall, else what comes nearest to it."""
+    enough = [one for one in tried if one[2] >= target]
+    if enough:
+        return min(enough, key=lambda one: one[3])
+    return max(tried, key=lambda one: (one[2], -one[3]))
+
+
+def _frontier(tried: list[Effort]) -> list[Effort]:
+    """Returns what nothing else beats in both recall and time, fastest first."""
+    return [
         one
         for one in sorted(tried, key=lambda point: point[3])
         if all(
             other[2] < one[2] or other[3] >= one[3] for other in tried if other != one
         )
     ]
-    enough = [one for one in tried if sure(one[0], one[1]) >= target]
-    chosen = (
-        min(enough, key=lambda one: one[3])
-        if enough
-        else max(frontier, key=lambda one: one[2])
-    )
-    system.effort = chosen[0], chosen[1]
-    names = ("leaves_to_search", "reorder", "recall", "ms")
-    return {
-        "effort": dict(zip(names[:2], chosen, strict=False)),
-        "reaches_target": bool(enough),
-        "frontier": [dict(zip(names, one, strict=True)) for one in frontier],
-    }
 
 
 def _leaves_of(system: System) -> int:

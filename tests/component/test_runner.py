@@ -172,6 +172,19 @@ def test_a_run_may_end_at_a_node_and_be_taken_up_again(run):
     ]
 
 
+def test_a_run_may_end_by_what_a_node_has_made(run):
+    asked = []
+
+    def is_over(ran) -> bool:
+        asked.append((ran.node, sorted(ran.outputs), sorted(ran.inputs)))
+        return ran.node == "Taker"
+
+    assert len(run(is_over=is_over)) == len(asked) == 2
+    assert [node for node, _, _ in asked] == ["Maker", "Taker"]
+    # What one has made is what the other took.
+    assert asked[0][1] == asked[1][2] and not asked[0][2]
+
+
 def test_the_same_again_is_cached_and_a_change_is_not(run, layout):
     first = run()
     lines = io.StringIO()

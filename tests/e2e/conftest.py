@@ -13,6 +13,7 @@ import shutil
 import pytest
 
 MORE_LEAVES = "index.leaves_to_search=30"
+FEWER_LEAVES = "index.leaves_to_search=29"
 # What takes time and is looked at in the first runs already.
 BRIEF = (
     "evaluation.confidence_intervals=false",
@@ -66,7 +67,25 @@ def unfit_run(home, bad_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sharded_run(home, restored_run):
+def idle_update(home, restored_run):
+    """An update of what was pushed last, to the same catalogue."""
+    return home.run(MORE_LEAVES, *BRIEF, verb="update")
+
+
+@pytest.fixture(scope="session")
+def updated_run(home, idle_update):
+    """An update to another number of leaves to search: the catalogue is the same."""
+    return home.run(FEWER_LEAVES, *BRIEF, verb="update")
+
+
+@pytest.fixture(scope="session")
+def repeated_update(home, updated_run):
+    """That update over again."""
+    return home.run(FEWER_LEAVES, *BRIEF, verb="update", output_format="json")
+
+
+@pytest.fixture(scope="session")
+def sharded_run(home, repeated_update):
     """The first model's towers with a catalogue in exact shards."""
     return home.run("index.shards=2", "index.kind=exact", *BRIEF)
 

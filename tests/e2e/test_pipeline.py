@@ -19,7 +19,7 @@ import tensorflow_transform as tft
 
 from pipeline import held_out
 from pipeline.layout import of_version
-from serving import checksums
+from serving import checksums, manifest
 from serving.model import Recommender
 from serving.native import NativeEngine
 from serving.process import child_environment
@@ -464,28 +464,65 @@ def test_a_deleted_version_is_pushed_anew(restored_run):
     assert restored_run.versions == [restored_run.summary["pushed_version"]]
 
 
+# Updates.
+
+
+def test_an_update_without_a_change_pushes_nothing(restored_run, idle_update):
+    assert idle_update.code == 0, idle_update.stderr
+    (version,) = restored_run.versions
+    assert idle_update.versions == [version]
+    assert idle_update.stdout == (
+        "movielens-100k: nothing was pushed: no candidate was added, changed or "
+        f"removed since version {version}\n"
+    )
+    # What embeds finds out, and is the last one that is asked.
+    assert list(idle_update.executions)[-1] == "CandidateEmbedder"
+    assert idle_update.summary == restored_run.summary
+
+
+def test_an_update_of_the_knobs_is_pushed_once(
+    home, idle_update, updated_run, repeated_update
+):
+    assert updated_run.code == 0, updated_run.stderr
+    assert updated_run.states()["CandidateEmbedder"] == "CACHED"
+    assert updated_run.states()["Pusher"] == "COMPLETE"
+    assert updated_run.versions[:-1] == idle_update.versions
+    version = updated_run.versions[-1]
+    about = manifest.read(str(home.serving / version))
+    assert about["index"]["leaves_to_search"] == 29
+    counts = {name: about["update"][name] for name in ("added", "changed", "removed")}
+    assert counts == {"added": 0, "changed": 0, "removed": 0}
+    assert repeated_update.code == 0, repeated_update.stderr
+    assert repeated_update.versions == updated_run.versions
+    assert json.loads(repeated_update.stdout) == {
+        "pipeline": "movielens-100k",
+        "pushed_version": None,
+        "up_to_date": version,
+    }
+
+
 # A catalogue in shards.
 
 
-def test_shards_are_built_judged_and_pushed(restored_run, sharded_run):
+def test_shards_are_built_judged_and_pushed(updated_run, repeated_update, sharded_run):
     assert sharded_run.code == 0, sharded_run.stderr
     ran = ("CandidateEmbedder", "ScannIndexer", "IndexEvaluator", "Pusher")
     expected = expected_states(*ran)
     del expected["Evaluator"]
     assert sharded_run.states() == expected
-    assert sharded_run.versions[:-1] == restored_run.versions
+    assert sharded_run.versions[:-1] == repeated_update.versions
     summary = sharded_run.summary
     assert sharded_run.versions[-1] == summary["pushed_version"]
     assert (summary["shards"], summary["slices"]) == (2, [])
     assert summary["recall"] == summary["native_recall"] == {"10": 1, "100": 1}
     assert "index exact in 2 shards" in sharded_run.stdout
     # What was blessed before, by IndexEvaluator, is what it is compared with.
-    previous = restored_run.outputs["ScannIndexer"]["model"]
+    previous = updated_run.outputs["ScannIndexer"]["model"]
     assert sharded_run.inputs["IndexEvaluator"]["previous_model"] == [previous.id]
 
 
 def test_shards_answer_as_exact_search_over_one_index(home, sharded_run):
-    whole = Recommender(str(home.serving / sharded_run.versions[-2]))
+    whole = Recommender(str(home.serving / sharded_run.versions[0]))
     for user in ("42", "7", "nobody"):
         found = recommend(home, "--query", f"user_id={user}")["recommendations"]
         expected = whole.search({"user_id": [user]}, 10, exact=True)

@@ -120,6 +120,26 @@ def test_the_effort_reaches_the_target_or_says_so(synthetic, monkeypatch):
     assert not missed["reaches_target"]
 
 
+class Graded(Known):
+    """Finds the whole truth of a query from as many hits on as its row asks for."""
+
+    def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The truth, half of it for queries that ask for more."""
+        rows = np.array(list(map(int, self.workload.ids_of(queries))))
+        found = self.workload.truth[rows, :k]
+        found[self.effort[1] < 100 + 10 * rows, k // 2 :] = -1
+        return found, np.zeros(found.shape, np.float32)
+
+
+def test_no_hit_more_is_rescored_than_the_first_queries_need(synthetic, monkeypatch):
+    system = Graded(synthetic, "")
+    monkeypatch.setattr(measure, "_leaves_of", lambda system: 100)
+    monkeypatch.setattr(measure, "_median_ms", lambda one, count: float(one.effort[1]))
+    # A half of two of twenty queries may be missed: those of the rows 18 and 19.
+    chosen = measure.choose_effort(system, 20, 0.95)
+    assert chosen["effort"]["reorder"] == 270 and chosen["reaches_target"]
+
+
 def test_an_exhaustive_search_is_not_asked_for_more_than_fits(synthetic, monkeypatch):
     system = Known(synthetic, "")
     assert measure.most_at_once(system) == max(measure.BATCHES)
@@ -265,6 +285,7 @@ def test_every_system_is_measured(ran):
     for name, one in results["systems"].items():
         exhaustive = "exact" in name or "BruteForce" in name
         assert one["recall"]["10"] == 1 if exhaustive else one["recall"]["10"] > 0.2
+        assert (one["recall_error"]["10"] == 0) is (one["recall"]["10"] == 1)
         assert 0 < one["ms"]["p50"] <= one["ms"]["p99"]
         assert all(value > 0 for value in one["qps"].values())
         assert one["memory_bytes"] > 1e8

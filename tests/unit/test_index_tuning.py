@@ -58,7 +58,7 @@ def test_the_cheapest_of_what_keeps_all_bounds_is_chosen(points, target, ms, mem
     kept = [
         one
         for one in points
-        if one.recall - one.recall_error >= target
+        if one.recall >= target
         and one.ms <= (ms or np.inf)
         and one.memory_bytes <= (memory or np.inf) * 1e6
     ]
@@ -70,13 +70,6 @@ def test_the_cheapest_of_what_keeps_all_bounds_is_chosen(points, target, ms, mem
         assert found.ms == min(one.ms for one in kept)
     else:
         assert found.memory_bytes == min(one.memory_bytes for one in kept)
-
-
-@given(st.integers(1, 200), st.integers(0, 200), st.integers(1, 250))
-def test_bisection_finds_the_least_that_is_enough(low, more, enough):
-    high = low + more
-    found = index_tuning._least(low, high, lambda number: number >= enough)
-    assert found == min(max(enough, low), high)
 
 
 # The search on real indexes
@@ -115,11 +108,27 @@ def test_what_is_chosen_reaches_the_target_when_it_is_built_again(
     tuned, vectors, queries
 ):
     assert tuned.builds == 5
-    assert tuned.chosen.recall >= 0.97
     assert tuned.chosen in tuned.frontier
-    assert tuned.held_out_recall == pytest.approx(0.97, abs=0.025)
     again = recall_of(tuned.chosen.knobs, vectors, queries)
     assert again == pytest.approx(0.97, abs=0.025)
+
+
+def test_the_target_is_reached_and_not_passed(tuned):
+    # 400 queries with ten results each: a hit more or less is .00025.
+    assert 0.97 <= tuned.chosen.recall < 0.9715
+    assert tuned.held_out_recall == pytest.approx(0.97, abs=0.0015)
+
+
+def test_queries_that_did_not_search_have_the_last_word(vectors, queries):
+    # A single question, over and over, searches: one leaf is enough for it. The
+    # others lie between clusters.
+    mixed = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    mixed[np.random.default_rng(42).permutation(300)[:100]] = queries[0]
+    tuning = TuningConfig(k=10, target_recall=0.9, builds=2)
+    found = tune(vectors, mixed, IndexConfig(tuning=tuning))
+    assert found.chosen.knobs.get("leaves_to_search", 2) > 1
+    assert 0.9 <= found.chosen.recall < 0.905
+    assert found.held_out_recall == pytest.approx(0.9, abs=0.01)
 
 
 def test_other_indexes_are_on_the_frontier_as_they_were_measured(
@@ -167,9 +176,9 @@ def test_without_a_k_it_is_the_index_s_own(vectors, queries):
         tune(vectors, queries, IndexConfig(k=7, tuning=tuning))
 
 
-def test_one_query_is_too_few(vectors):
-    with pytest.raises(UserError, match="at least 2 queries and there are 1"):
-        tune(vectors, vectors[:1], IndexConfig())
+def test_two_queries_are_too_few(vectors):
+    with pytest.raises(UserError, match="at least 3 queries and there are 2"):
+        tune(vectors, vectors[:2], IndexConfig())
 
 
 @settings(max_examples=5, deadline=None)
@@ -179,7 +188,7 @@ def test_tiny_catalogues_are_tuned_too(size, dimensions):
     tuning = TuningConfig(k=10, target_recall=1, builds=2)
     found = tune(
         vectors.astype(np.float32),
-        vectors[:4].astype(np.float32),
+        np.resize(vectors, (4, dimensions)).astype(np.float32),
         IndexConfig(tuning=tuning),
     )
     assert found.chosen.recall == 1

@@ -24,7 +24,7 @@ from serving.index_config import IndexConfig
 from serving.model import Recommender
 from serving.native import NativeEngine
 from serving.towers import Towers
-from serving.update import known_fingerprints, plan_changes
+from serving.update import is_up_to_date, known_fingerprints, plan_changes
 from tests.unit.conftest import clustered, save_towers
 
 DIM = 8
@@ -324,6 +324,49 @@ def test_histories_follow_their_candidates(towers, tmp_path):
         assert [one["candidate_id"] for one in new] == kept
         assert [one["title"] for one in new] == [names[id_] for id_ in kept]
         assert (still, len(kept) < len(old)) == (total, True)
+
+
+# That there is nothing to update
+
+
+@pytest.mark.parametrize(
+    ("added", "renamed", "removed"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+)
+def test_a_version_is_up_to_date_without_any_change(
+    added, renamed, removed, towers, before, tmp_path
+):
+    shards = tmp_path / "shards"
+    embed(shards, towers, changed(added, renamed, removed), before)
+    is_same = not added + renamed + removed
+    assert is_up_to_date(str(shards), before, CONFIG) is is_same
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({}, True),
+        ({"knobs": "tuned", "leaves": None, "reorder": None}, True),
+        ({"rebuild_above": 0.5}, True),
+        ({"rebuild_above": 0}, False),  # one candidate was changed since
+        ({"leaves_to_search": 7}, False),
+        ({"leaves": 41}, False),
+        ({"kind": "exact"}, False),
+    ],
+)
+def test_other_knobs_are_a_change(knobs, expected, towers, before, tmp_path):
+    names = changed(0, 1, 0)
+    path = update(tmp_path / "1", towers, names, before)
+    embed(tmp_path / "2", towers, names, path)
+    config = CONFIG.model_copy(update=knobs)
+    assert is_up_to_date(str(tmp_path / "2"), path, config) is expected
+
+
+def test_a_version_of_an_older_format_is_not_up_to_date(
+    towers, before, tmp_path, monkeypatch
+):
+    embed(tmp_path / "shards", towers, FIRST, before)
+    monkeypatch.setattr(manifest, "FORMAT", manifest.FORMAT + 1)
+    assert not is_up_to_date(str(tmp_path / "shards"), before, CONFIG)
 
 
 # The plan of an update
