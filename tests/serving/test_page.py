@@ -28,6 +28,7 @@ from tests.unit.conftest import clustered, save_towers, write_shards
 
 # isort: split
 import numpy as np
+import pyarrow as pa
 import pytest
 import schemathesis
 import tensorflow as tf
@@ -159,7 +160,7 @@ def sessions(folder: pathlib.Path) -> str:
     """Makes a model without ids of queries; returns its folder."""
     base = folder / "sessions"
     plan = plan_index(IndexConfig(kind="exact", k=4), 4, 4)
-    vectors, ids = np.eye(4, dtype=np.float32), IDS[:4]
+    vectors, ids = np.eye(4, dtype=np.float32), pa.array(IDS[:4], pa.large_string())
     path = str(base / "1")
     Servable(SessionTowers(), vectors, ids, ids, plan, str(folder)).save(path)
     manifest.write(path, {"index": plan.model_dump(), "candidates": 4})
