@@ -374,6 +374,7 @@ def _versions(options: argparse.Namespace) -> Iterator[dict[str, str]]:
             )
         if "large" in options.sizes:
             workload = os.path.join(folder, "workload")
+            os.makedirs(workload)
             workloads.make("well-trained", options, workload)
             found["large"] = os.path.join(folder, "large")
             request = {

