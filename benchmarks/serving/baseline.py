@@ -37,13 +37,15 @@ def make_app(path: str) -> FastAPI:
     """Loads the SavedModel of a version behind one endpoint."""
     model = tf.saved_model.load(path)
     recommend = model.signatures["serving_default"]
+    options = {"k", "exclude", "leaves_to_search", "reorder"}
+    (feature,) = recommend.structured_input_signature[1].keys() - options
     nothing = tf.constant([], tf.string, shape=(1, 0))
     app = FastAPI()
 
     @app.post("/recommend")
     def answer(query: Query) -> list[Result]:
         found = recommend(
-            user_id=tf.constant([query.user_id]),
+            **{feature: tf.constant([query.user_id])},
             k=tf.constant(query.k),
             exclude=nothing,
             leaves_to_search=tf.constant(0),
