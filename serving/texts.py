@@ -10,12 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
+_PART = 1 << 15
+
 
 class Texts:
     """A column of texts in a memory-mapped file, read without copying it."""
 
     def __init__(self, column: pa.Array):
         """Reads a column of large strings without nulls."""
+        self._column = column
         _, offsets, data = column.buffers()
         self._offsets = np.frombuffer(offsets, np.int64)
         self._data = memoryview(data) if data else memoryview(b"")
@@ -36,7 +39,12 @@ class Texts:
     @functools.cached_property
     def row_of(self) -> dict[str, int]:
         """The row of each text, made when it is first asked for."""
-        return {text: row for row, text in enumerate(self.take(range(len(self))))}
+        rows: dict[str, int] = {}
+        # Part by part, as other threads wait while Arrow makes texts of one.
+        for at in range(0, len(self), _PART):
+            part = self._column.slice(at, _PART).to_numpy(zero_copy_only=False)
+            rows.update(zip(part, range(at, at + len(part)), strict=True))
+        return rows
 
 
 def large_strings(column: pa.ChunkedArray) -> pa.LargeStringArray:

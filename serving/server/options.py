@@ -39,7 +39,7 @@ class ServerOptions:
         0.0, "how long a free thread waits for a batch to fill", "MS"
     )
     max_wait_ms: float = _option(
-        500.0,
+        900.0,
         "how long a request may wait for a free thread; then it is refused (429)",
         "MS",
     )  # fmt: skip

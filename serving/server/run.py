@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterable, Iterator
 
 import grpc
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
+_SWITCH_S = 0.0005
 """Longer than load balancers keep connections, so that they never find one closed."""
 
 
@@ -50,6 +52,8 @@ def run(
     """
     tf.config.threading.set_intra_op_parallelism_threads(options.tensorflow_threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.tensorflow_threads)
+    # Python that loads a version in a thread shall not hold up each request for 5 ms.
+    sys.setswitchinterval(_SWITCH_S)
     # Threads answer batches side by side; none of them may take all cores.
     with threadpool_limits(1, "blas"):
         uvloop.install()
