@@ -4,7 +4,7 @@
 
 import logging
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -167,6 +167,11 @@ class IndexPlan(BaseModel):
     reorder_type: str = "float32"
     training_sample: int
     training_iterations: int
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """All of it but the reason, by which plans are compared."""
+        return self.model_dump(exclude={"reason"})
 
 
 def _choose_kind(config: IndexConfig, candidates: int) -> tuple[PlanKind, str]:

@@ -41,16 +41,11 @@ def can_follow(previous: Mapping[str, Any], plan: IndexPlan) -> bool:
       previous: Manifest of the servable, of the same towers.
       plan: Of the index.
     """
-    before = IndexPlan(**previous["index"])
     return (
         previous.get("format") == manifest.FORMAT
         and previous.get("versions") == manifest.versions()
-        and _without_reason(before) == _without_reason(plan)
+        and IndexPlan(**previous["index"]).knobs == plan.knobs
     )
-
-
-def _without_reason(plan: IndexPlan) -> dict[str, Any]:
-    return plan.model_dump(exclude={"reason"})
 
 
 def write(

@@ -148,13 +148,9 @@ def update_candidates(
     changes = plan_changes(place, is_embedded, engine.size)
     sources, is_changed = place[changes.order], is_embedded[changes.order]
     vector_of = np.cumsum(is_embedded) - 1
-    told = dict(content.get("update") or {"built": content["candidates"], "since": 0})
-    told |= changes.counts
+    told = {**_told(content), **changes.counts}
     told["since"] += sum(changes.counts.values())
-    if config.knobs == "tuned":
-        # What was found stays, whether the index is changed or built anew.
-        found = engine.plan.model_dump(exclude={"reason"})
-        config = config.model_copy(update=found)
+    config = _settled(config, engine.plan)
     count, dimensions = len(table), engine.embeddings.shape[1]
     plan = _kept_plan(config, engine.plan, told, dimensions)
     scann = None
@@ -323,10 +319,19 @@ def is_up_to_date(candidates_path: str, path: str, config: IndexConfig) -> bool:
 def _keeps_plan(config: IndexConfig, content: Mapping[str, Any]) -> bool:
     """Tells whether an index, by its manifest, is as the knobs have it."""
     plan = IndexPlan(**content["index"])
-    told = content.get("update") or {"built": content["candidates"], "since": 0}
+    told = _told(content)
     if told["since"] > config.rebuild_above * told["built"]:
         return False
-    if config.knobs == "tuned":
-        config = config.model_copy(update=plan.model_dump(exclude={"reason"}))
-    wanted = plan_index(config, told["built"], content["dimensions"])
-    return wanted.model_copy(update={"reason": plan.reason}) == plan
+    config = _settled(config, plan)
+    return plan_index(config, told["built"], content["dimensions"]).knobs == plan.knobs
+
+
+def _told(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a manifest says of updates since the index was built."""
+    return dict(content.get("update") or {"built": content["candidates"], "since": 0})
+
+
+def _settled(config: IndexConfig, plan: IndexPlan) -> IndexConfig:
+    """Returns the config; what tuning has found for the plan before stays."""
+    tuned = config.knobs == "tuned"
+    return config.model_copy(update=plan.knobs) if tuned else config

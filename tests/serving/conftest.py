@@ -156,5 +156,5 @@ def contract(request: pytest.FixtureRequest) -> Iterator[Contract]:
 def ours(contract: Contract) -> Contract:
     """The contract's server, for what only Shortlist promises."""
     if not contract.is_ours:
-        pytest.skip("only Shortlist promises it")
+        pytest.skip("Shortlist alone promises it; --serving-url asks another server")
     return contract

@@ -103,10 +103,16 @@ def test_recall_is_of_the_queries_that_are_named(synthetic):
     assert measure.recall(system, slice(20, None), 100) == 1
 
 
-def test_the_effort_reaches_the_target_or_says_so(synthetic, monkeypatch):
-    system = Known(synthetic, "")
+@pytest.fixture
+def hits_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of a hundred leaves, in which each hit rescored costs as much."""
     monkeypatch.setattr(measure, "_leaves_of", lambda system: 100)
     monkeypatch.setattr(measure, "_median_ms", lambda one, count: float(one.effort[1]))
+
+
+@pytest.mark.usefixtures("hits_cost")
+def test_the_effort_reaches_the_target_or_says_so(synthetic, monkeypatch):
+    system = Known(synthetic, "")
     chosen = measure.choose_effort(system, 20, 0.99)
     assert chosen["effort"]["reorder"] == 160 and chosen["reaches_target"]
     assert [one["recall"] for one in chosen["frontier"]] == sorted(
@@ -131,10 +137,9 @@ class Graded(Known):
         return found, np.zeros(found.shape, np.float32)
 
 
-def test_no_hit_more_is_rescored_than_the_first_queries_need(synthetic, monkeypatch):
+@pytest.mark.usefixtures("hits_cost")
+def test_no_hit_more_is_rescored_than_the_first_queries_need(synthetic):
     system = Graded(synthetic, "")
-    monkeypatch.setattr(measure, "_leaves_of", lambda system: 100)
-    monkeypatch.setattr(measure, "_median_ms", lambda one, count: float(one.effort[1]))
     # A half of two of twenty queries may be missed: those of the rows 18 and 19.
     chosen = measure.choose_effort(system, 20, 0.95)
     assert chosen["effort"]["reorder"] == 270 and chosen["reaches_target"]
