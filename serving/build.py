@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving import index_cost, manifest, native, revision
+from serving import index_cost, manifest, native, revision, scann_files
 from serving.candidates import Candidates, read_candidates
 from serving.index_config import IndexConfig, IndexPlan, plan_index
+from serving.mapped import take_rows
 from serving.servable import (
     EXCLUDE,
     LEAVES_TO_SEARCH,
@@ -22,6 +23,7 @@ from serving.servable import (
     WARMUP,
     K,
     Servable,
+    check_ids,
     missing_feature,
 )
 from serving.towers import Towers, read_recipe, towers_fingerprint
@@ -61,6 +63,7 @@ def build_servable(
             plan.kind, plan.reason, cost.memory_bytes / 1e9, cost.seconds,
         )  # fmt: skip
         index_cost.refuse_too_large(cost, count, dimensions)
+        check_ids(candidates.ids)
         _write(path, towers_path, candidates, plan, folder, about)
 
 
@@ -112,6 +115,9 @@ def _write(
     about: dict[str, Any],
 ) -> None:
     """Indexes candidates, unless ScaNN's files are in the folder, and writes all."""
+    if plan.kind == "scann" and not os.path.isdir(os.path.join(folder, SCANN_FILES)):
+        # First, so that what training takes is free again before all else.
+        candidates = _indexed(candidates, plan, folder)
     towers = Towers(towers_path)
     servable = Servable(
         towers,
@@ -128,6 +134,19 @@ def _write(
     _write_warmup(path, servable)
     features = sorted(towers.query_features)
     _write_manifest(path, towers_path, candidates, plan, features, about)
+
+
+def _indexed(candidates: Candidates, plan: IndexPlan, folder: str) -> Candidates:
+    """Writes ScaNN's files into a folder, and returns candidates in their order."""
+    scann = os.path.join(folder, SCANN_FILES)
+    order = scann_files.build(candidates.embeddings, plan, scann)
+    kept = os.path.join(scann, scann_files.VECTORS)
+    embeddings = (
+        np.load(kept, mmap_mode="c")
+        if os.path.exists(kept)
+        else take_rows(candidates.embeddings, order, os.path.join(folder, "sorted.npy"))
+    )
+    return candidates.reordered(order, embeddings)
 
 
 def _write_manifest(

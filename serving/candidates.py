@@ -186,7 +186,7 @@ def _attribute(values: tf.Tensor) -> pa.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """An embedded catalogue, its rows in the order of the ids."""
+    """An embedded catalogue, its rows in the order of the ids or of an index."""
 
     ids: pa.LargeStringArray
     titles: pa.LargeStringArray
@@ -196,6 +196,21 @@ class Candidates:
     """int64 [candidates]; None in shards that were not written by `embed`."""
     attributes: Mapping[str, pa.ChunkedArray] = dataclasses.field(default_factory=dict)
     """What requests may filter by, each [candidates]."""
+
+    def reordered(self, order: np.ndarray, embeddings: np.ndarray) -> "Candidates":
+        """Returns the same candidates in another order.
+
+        Args:
+          order: int64 [candidates], the row of each here.
+          embeddings: The embeddings in that order, mapped from a file.
+        """
+        return Candidates(
+            self.ids.take(order),
+            self.titles.take(order),
+            embeddings,
+            None if self.fingerprints is None else self.fingerprints[order],
+            {name: values.take(order) for name, values in self.attributes.items()},
+        )
 
 
 def read_candidates(folder: str, scratch: str) -> Candidates:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from serving.errors import UserError
 
 FILE = os.path.join("assets.extra", "checksums.json")
-_CHUNK = 1 << 24
+_CHUNK = 1 << 20
 
 
 class _Checksum(NamedTuple):
@@ -101,7 +101,20 @@ def _files(path: str) -> Iterator[str]:
 
 def _checksum(path: str) -> _Checksum:
     size = crc = 0
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+    for chunk in _chunks(path):
+        size, crc = size + len(chunk), zlib.crc32(chunk, crc)
     return _Checksum(size, f"{crc:08x}")
+
+
+def _chunks(path: str) -> Iterator[bytes | memoryview]:
+    """Yields what is in a file, local or remote; a chunk is valid up to the next."""
+    if not os.path.exists(path):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+        return
+    # GFile keeps other threads waiting while it copies what it has read.
+    buffer = memoryview(bytearray(_CHUNK))
+    with open(path, "rb", buffering=0) as local:
+        while count := local.readinto(buffer):
+            yield buffer[:count]

@@ -193,8 +193,8 @@ class _Values:
             raise UserError(
                 f"filter: '{self._name}' is no number; compare it by =, != or in"
             )
-        at = self._values.row_of.get(text)
-        if at is None:
+        (at,) = self._values.rows([text])
+        if at < 0:
             return self._rows[:0]
         return self._rows[self._ends[at - 1] if at else 0 : self._ends[at]]
 

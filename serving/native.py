@@ -11,7 +11,6 @@ here (`serving.servable`), but for padding: a list has as many results as there 
 
 import abc
 import functools
-import itertools
 import math
 import os
 import shutil
@@ -233,13 +232,15 @@ class NativeEngine(QueryEngine):
           queries: By name; what is left out is missing.
 
         Raises:
-          UserError: A feature is unknown.
+          UserError: A feature is unknown, or an id is no text.
         """
         if self.query_id is not None and set(queries) == {self.query_id}:
-            rows, unknown = self._query_ids.row_of, len(self._query_ids)
-            return self.query_embeddings[
-                [rows.get(i, unknown) for i in queries[self.query_id]]
-            ]
+            ids = queries[self.query_id]
+            for one in ids:
+                if not isinstance(one, str):
+                    raise UserError(f"{self.query_id} is a text, got {one!r}")
+            # The last embedding, row -1, is that of unknown ids.
+            return self.query_embeddings[self._query_ids.rows(ids)]
         specs = self._tower.structured_input_signature[1]
         for name in queries:
             if name not in specs:
@@ -260,8 +261,7 @@ class NativeEngine(QueryEngine):
         """Returns the first query ids that begin so, of those that training knew."""
         if self.query_id is None:
             return []
-        known = (one for one in self._query_ids.row_of if one.startswith(prefix))
-        return list(itertools.islice(known, limit))
+        return self._query_ids.beginning(prefix, limit)
 
     @functools.cached_property
     def _histories(self) -> histories.Histories | None:
@@ -287,8 +287,8 @@ class NativeEngine(QueryEngine):
                 "the version keeps no histories; push the model again, with a query id "
                 "among its features"
             )
-        position = self._query_ids.row_of.get(query_id)
-        if position is None:
+        (position,) = self._query_ids.rows([query_id])
+        if position < 0:
             return [], 0
         rows, total = self._histories.of(position)
         at = rows[:limit].tolist()
@@ -308,12 +308,9 @@ class NativeEngine(QueryEngine):
             specs = self._tower.structured_input_signature[1]
         return {name: value for name, (value,) in read_query(query, specs).items()}
 
-    def rows_of(self, ids: Iterable[str]) -> set[int]:
+    def rows_of(self, ids: Sequence[str]) -> set[int]:
         """Returns the rows of candidate ids; unknown ones have none."""
-        if not ids:
-            return set()
-        rows = self.ids.row_of
-        return {rows[one] for one in ids if one in rows}
+        return set(self.ids.rows(ids)) - {-1} if ids else set()
 
     def nearest(
         self,

@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from serving import scann_files
 from serving.errors import UserError
 from serving.index import AS_BUILT, Effort, ExactIndex, Index, length, make_index
 from serving.index_config import IndexPlan
@@ -64,16 +63,13 @@ class Catalogue(tf.Module):
         """Holds ids and titles, both [candidates], in the order of the embeddings.
 
         Args:
-          ids: Candidate ids, unique, without line breaks.
+          ids: Candidate ids that `check_ids` lets pass.
           titles: What to show for each.
           folder: Where the id file is written that becomes an asset of the model; it
             must stay until the model is saved.
 
-        Raises:
-          UserError: An id holds a line break, is empty, or is there twice.
         """
         super().__init__()
-        check_ids(ids)
         path = os.path.join(folder, IDS_FILE)
         write_lines(path, ids)
         # An asset file, not a constant: a graph may not exceed 2 GB.
@@ -211,17 +207,14 @@ class Servable(tf.Module):
           ids: Candidate ids, [candidates].
           titles: What to show for each candidate, [candidates].
           plan: The settled knobs.
-          folder: Where to keep the id file, and ScaNN's, until the model is saved;
-            ScaNN's are made unless they are there.
+          folder: Where the id file is kept until the model is saved, and where ScaNN's
+            files are, in the same order, if the plan is ScaNN's.
         """
         super().__init__()
         self._folder = folder or tempfile.mkdtemp(prefix="shortlist-")
         self.towers = towers
         self.catalogue = Catalogue(ids, titles, self._folder)
         scann = os.path.join(self._folder, SCANN_FILES)
-        if plan.kind == "scann" and not os.path.isdir(scann):
-            # First, so that what training takes is free again before all else.
-            scann_files.build(embeddings, plan, scann)
         self.exact = ExactIndex(embeddings)
         self.index = make_index(self.exact, plan, scann)
         self.default_k = plan.k

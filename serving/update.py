@@ -30,11 +30,11 @@ from serving.candidates import (
 )
 from serving.errors import UserError
 from serving.index_config import IndexConfig, IndexPlan, plan_index
+from serving.mapped import take_rows
 from serving.native import NativeEngine, has_native_engine, read_catalogue
 from serving.servable import SCANN_FILES, check_ids, refuse_twice
 from serving.texts import large_strings
 
-_COPIED_ROWS = 1 << 20
 _UPSERT_BATCH = 256
 _HEAD_START_S = 0.01
 
@@ -215,15 +215,8 @@ def _embeddings(
     if os.path.exists(file):
         return np.load(file, mmap_mode="c")
     before = engine.embeddings
-    moved = np.lib.format.open_memmap(
-        os.path.join(scratch, "embeddings.npy"),
-        "w+",
-        np.float32,
-        (len(sources), before.shape[1]),
-    )
-    for at in range(0, len(moved), _COPIED_ROWS):
-        part = slice(at, at + _COPIED_ROWS)
-        moved[part] = before[np.maximum(sources[part], 0)]
+    file = os.path.join(scratch, "embeddings.npy")
+    moved = take_rows(before, np.maximum(sources, 0), file)
     moved[is_changed] = vectors
     return moved
 

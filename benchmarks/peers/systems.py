@@ -18,6 +18,7 @@ K = 10
 """Results of a query."""
 
 _INDEX = "index"
+_ORDER = "order.npy"
 """Name of a saved index in its folder."""
 _RESCORED = (20, 40, 80, 160, 320, 640)
 _ROOTS = (0.5, 1, 2, 4, 8, 16)
@@ -163,10 +164,10 @@ class Scann(System):
         config = IndexConfig(kind="scann", **self.config)
         self._plan = plan_index(config, *vectors.shape)
         self._made = tempfile.TemporaryDirectory(prefix="shortlist-")
-        self._vectors = vectors
         folder = os.path.join(self._made.name, _INDEX)
-        scann_files.build(vectors, self._plan, folder)
-        self._engine = _engine(self._plan, folder, vectors)
+        self._order = scann_files.build(vectors, self._plan, folder)
+        self._vectors = vectors[self._order]
+        self._engine = _engine(self._plan, folder, self._vectors)
 
     def save(self, folder: str) -> None:
         """See `System.save`."""
@@ -179,6 +180,7 @@ class Scann(System):
         # ScaNN keeps the vectors itself where it rescores by floats.
         if not os.path.exists(os.path.join(files, scann_files.VECTORS)):
             np.save(os.path.join(files, scann_files.VECTORS), self._vectors)
+        np.save(os.path.join(folder, _ORDER), self._order)
         with open(os.path.join(folder, "plan.json"), "w", encoding="utf-8") as file:
             file.write(self._plan.model_dump_json())
 
@@ -191,6 +193,7 @@ class Scann(System):
             self._plan = IndexPlan.model_validate_json(file.read())
         files = os.path.join(folder, _INDEX)
         vectors = np.load(os.path.join(files, scann_files.VECTORS), mmap_mode="r")
+        self._order = np.load(os.path.join(folder, _ORDER))
         self._engine = _engine(self._plan, files, vectors)
 
     def most(self, candidates: int) -> int:
@@ -207,7 +210,7 @@ class Scann(System):
 
     def rows(self, answer: Any) -> np.ndarray:
         """See `System.rows`."""
-        return answer[0]
+        return self._order[answer[0]]
 
 
 def _engine(plan: Any, folder: str, vectors: np.ndarray) -> Any:

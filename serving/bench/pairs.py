@@ -58,10 +58,7 @@ def held_out(file: str, path: str, count: int, seed: int) -> Pairs:
     """
     engine = NativeEngine(path)
     table = pq.read_table(file)
-    rows = engine.ids.row_of
-    candidate = np.array(
-        [rows.get(one, -1) for one in table["candidate_id"].to_pylist()], np.int64
-    )
+    candidate = np.array(engine.ids.rows(table["candidate_id"].to_pylist()), np.int64)
     known = np.flatnonzero(candidate >= 0)
     if not len(known):
         raise UserError(

@@ -12,13 +12,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
 from serving.bench.workload import QUERY_ID_FEATURE, Workload, row_of_title
 from serving.exact import ExactSearch, best
 from serving.model import Recommender, load_scann_ops
 from serving.native import NativeEngine
-from serving.servable import EMBEDDING, EXCLUDE, LEAVES_TO_SEARCH, REORDER, K
+from serving.servable import (
+    CANDIDATE_ID,
+    EMBEDDING,
+    EXCLUDE,
+    LEAVES_TO_SEARCH,
+    REORDER,
+    K,
+)
 
 SINGLE_K = 10
 """Results of single queries that are timed."""
@@ -296,6 +304,9 @@ class Native(System):
         """Loads it."""
         super().__init__(workload, version)
         self.engine = NativeEngine(version)
+        # The index has an order of its own; ids are numbers of the workload's rows.
+        ids = self.engine.catalogue[CANDIDATE_ID].cast(pa.int64()).to_numpy()
+        self._numbers = np.append(ids, -1)
 
     def one(self, row: int) -> Any:
         """Answers one query."""
@@ -305,7 +316,8 @@ class Native(System):
 
     def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`."""
-        return self.engine.nearest_batch(queries, k, *self.effort)
+        rows, scores = self.engine.nearest_batch(queries, k, *self.effort)
+        return self._numbers[rows], scores
 
 
 class NativeId(Native):

@@ -162,7 +162,7 @@ def read(folder: str) -> Workload:
 
 
 def _name(row: int) -> str:
-    """Returns the id of a row; ids ascend as rows do, for the index sorts by them."""
+    """Returns the id of a row."""
     return f"{row:010}"
 
 

@@ -186,10 +186,10 @@ def test_every_knob_is_searched_by_both_engines(knobs, tmp_path):
         kind="scann", leaves=50, leaves_to_search=25, reorder=300, **knobs
     )
     plan = plan_index(config, *vectors.shape)
-    scann_files.build(vectors, plan, str(tmp_path / "scann"))
+    order = scann_files.build(vectors, plan, str(tmp_path / "scann"))
     moved = str(shutil.move(tmp_path / "scann", tmp_path / "moved"))
-    index = make_index(ExactIndex(vectors), plan, moved)
-    truth = exact_top_k(queries, vectors, 10)[1]
+    index = make_index(ExactIndex(vectors[order]), plan, moved)
+    truth = exact_top_k(queries, vectors[order], 10)[1]
     natively, _ = scann_files.load_native(moved).search_batched(queries, 10, 300)
     by_ops = index.search(tf.constant(queries), tf.constant(10))[1].numpy()
     for found in (natively, by_ops):
@@ -198,6 +198,30 @@ def test_every_knob_is_searched_by_both_engines(knobs, tmp_path):
         assert recall > (0.8 if knobs.get("reorder_type") == "int8" else 0.97)
     if not knobs.get("soar_lambda") and knobs.get("reorder_type") != "bfloat16":
         assert (natively == by_ops).mean() > 0.999
+
+
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+def test_candidates_of_a_leaf_lie_together_and_are_those_they_were(knobs, tmp_path):
+    vectors = clustered(500, 16, 10, seed=13)
+    config = IndexConfig(kind="scann", leaves=10, leaves_to_search=10, **knobs)
+    plan = plan_index(config, *vectors.shape)
+    folder = tmp_path / "scann"
+    order = scann_files.build(vectors, plan, str(folder))
+    assert sorted(order) == list(range(500))
+    tokens = np.load(folder / "datapoint_to_token.npy")
+    leaf = tokens[:: len(tokens) // 500]
+    assert (np.diff(leaf) >= 0).all() and len(set(leaf)) > 5
+    searcher = scann_files.load_native(str(folder))
+    rows, _ = searcher.search_batched(vectors, 1, 500, 10)
+    # A vector of length 1 is nearest to itself, up to what int8 can tell apart.
+    assert (order[rows[:, 0]] == np.arange(500)).mean() > 0.9
+
+
+def test_an_index_without_leaves_keeps_the_order(tmp_path):
+    vectors = clustered(500, 16, 10, seed=13)
+    plan = plan_index(IndexConfig(kind="scann", leaves=0), *vectors.shape)
+    order = scann_files.build(vectors, plan, str(tmp_path / "scann"))
+    assert order.tolist() == list(range(500))
 
 
 def test_vectors_are_on_disk_once(build):
@@ -231,6 +255,11 @@ def test_k_below_one_is_refused(engines):
 def test_an_unknown_feature_is_told_with_those_that_there_are(engines):
     with pytest.raises(UserError, match="unknown query feature 'age'; the model takes"):
         engines["scann"].recommend({"user_id": "1", "age": 3}, 2)
+
+
+def test_a_query_id_that_is_no_text_is_told(engines):
+    with pytest.raises(UserError, match="^user_id is a text, got 42$"):
+        engines["scann"].recommend({"user_id": 42})
 
 
 def test_a_version_without_a_native_engine_is_one_sentence(build):

@@ -32,10 +32,12 @@ from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.model import Recommender
 from serving.servable import (
     OPTIONS,
+    SCANN_FILES,
     Catalogue,
     Servable,
     _count_distinct_known,
     _trace,
+    check_ids,
     is_member,
     keep_best,
 )
@@ -283,7 +285,7 @@ def index_over(vectors: np.ndarray, plan: IndexPlan) -> Index:
     with tempfile.TemporaryDirectory() as folder:
         files = f"{folder}/scann"
         if plan.kind == "scann":
-            scann_files.build(vectors, plan, files)
+            scann_files.write(scann_files.train(vectors, plan), files)
         return make_index(ExactIndex(vectors), plan, files)
 
 
@@ -298,6 +300,9 @@ class Over:
         folder = tempfile.mkdtemp(dir=below)
         ids = texts([f"row {row}" for row in range(len(vectors))])
         plan = make_plan(vectors, **knobs)
+        if plan.kind == "scann":
+            trained = scann_files.train(vectors, plan)
+            scann_files.write(trained, f"{folder}/{SCANN_FILES}")
         self.servable = Servable(tf.Module(), vectors, ids, ids, plan, folder)
         self.index = self.servable.index
         specs = [
@@ -566,9 +571,9 @@ def test_keep_best_equals_a_filter_in_python(case):
         ),
     ],
 )
-def test_ids_that_cannot_be_told_apart_are_refused(ids, sentence, tmp_path):
+def test_ids_that_cannot_be_told_apart_are_refused(ids, sentence):
     with pytest.raises(UserError) as caught:
-        Catalogue(texts(ids), texts(ids), str(tmp_path))
+        check_ids(texts(ids))
     assert str(caught.value) == sentence
 
 
