@@ -3,13 +3,16 @@
 """Gathers calls into batches for threads that answer them, within bounds.
 
 A batch is whatever waits when a thread is free, so that a lone call waits for nothing
-and a busy server answers many at a time. How long calls may wait is bounded: what is
+and a busy server answers many at a time. A lone call that takes less than to wake a
+thread and to be woken by it is answered at once, within the event loop, while there is
+little to do. How long calls may wait is bounded: what is
 not begun by then is refused.
 
-First come is first served while nobody has waited for long. When more is asked than
-can be answered, everybody would be late that way. Then the last comes first, and is in
-time, while the first ones are refused (adaptive LIFO: Maurer, Fail at Scale, ACM Queue
-13(8), 2015).
+First come is first served as long as everybody is, now and then. When more is asked
+than can be answered, calls wait all the time, and all would be late that way. Then the
+last comes first, and is in time, while the first ones are refused (adaptive LIFO:
+Maurer, Fail at Scale, ACM Queue 13(8), 2015). A short stall, such as of a version that
+is being loaded, leaves a queue that is soon at an end, and the order as it is.
 """
 
 import asyncio
@@ -35,10 +38,16 @@ _log = logging.getLogger(__name__)
 _PLACE = re.compile(r"\{\{.*?\}\}|\[Op:\w+\]")
 _ABOUT_GRAPHS = ("Graph execution error", "Detected at node", "<stack traces", "[[")
 """How lines of TensorFlow's errors begin that tell of its graphs."""
+_QUICK_S = 0.0005
+"""What a call may keep the event loop from its work for."""
+_LITTLE_S = 0.0003
+"""How long ago the call before has to be for that: else threads had better help."""
+_QUICK_WEIGHT = 0.1
+"""Of the last call in the mean of such calls' times."""
 _SWEEP_S = 0.02
 """How often deadlines are looked after."""
-_LONG_WAIT_S = 0.05
-"""From when on the last comes first: above what a burst makes of short searches."""
+_OVERLOAD_S = 0.5
+"""How long some call or other has to wait all the time until the last comes first."""
 
 
 class _Waiting(NamedTuple):
@@ -63,6 +72,7 @@ class Batcher:
         max_rows: int = 64,
         wait_s: float = 0.0,
         max_wait_s: float = 0.5,
+        is_quick: Callable[[Call], bool] = lambda call: False,
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
     ):
         """Starts the threads. To be made, and used, within the event loop.
@@ -73,12 +83,18 @@ class Batcher:
           max_rows: Queries of a batch, but for a call that has more by itself.
           wait_s: How long to wait for more of them while a thread is free.
           max_wait_s: How long a call may wait.
+          is_quick: Tells calls that all take about as long, and maybe very short.
           observe: Told the rows and the seconds of each batch, on a thread.
         """
         self._engine, self._observe = engine, observe
         self._max_rows, self._wait_s, self._max_wait_s = max_rows, wait_s, max_wait_s
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_since = 0.0
+        """When a call came that found none waiting, on the event loop's clock."""
+        self._is_quick, self._quick_s = is_quick, 0.0
+        self._last = self._before_last = 0.0
+        """When calls came, on the event loop's clock."""
         self._free = threads
         self._wakeup: asyncio.Handle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -107,7 +123,11 @@ class Batcher:
             answered.
         """
         future = self._loop.create_future()
-        self._waiting.append(_Waiting(call, self._loop.time(), deadline, future))
+        now = self._loop.time()
+        self._before_last, self._last = self._last, now
+        if not self._waiting:
+            self._waiting_since = now
+        self._waiting.append(_Waiting(call, now, deadline, future))
         if self._free and self._wait_s and self._is_full():
             self._dispatch()
         elif self._free and self._wakeup is None:
@@ -130,18 +150,29 @@ class Batcher:
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None
+        if self._may_answer_here() and (batch := self._next_batch()):
+            self._resolve(batch, self._answer(batch))
         while self._waiting and self._free:
             batch = self._next_batch()
             if batch:
                 self._free -= 1
                 self._batches.put(batch)
 
+    def _may_answer_here(self) -> bool:
+        """Tells whether what waits is better answered without a thread."""
+        return (
+            len(self._waiting) == 1
+            and self._quick_s < _QUICK_S
+            and self._last - self._before_last > _LITTLE_S
+            and self._is_quick(self._waiting[0].call)
+        )
+
     def _next_batch(self) -> list[_Waiting]:
         """Takes the next calls, without those that nobody waits for any more."""
         batch: list[_Waiting] = []
         rows, waiting = 0, self._waiting
-        is_long = self._loop.time() - waiting[0].since > _LONG_WAIT_S
-        at, take = (-1, waiting.pop) if is_long else (0, waiting.popleft)
+        is_overload = self._loop.time() - self._waiting_since > _OVERLOAD_S
+        at, take = (-1, waiting.pop) if is_overload else (0, waiting.popleft)
         while waiting:
             one = waiting[at]
             if not one.future.done():
@@ -155,18 +186,28 @@ class Batcher:
     def _work(self) -> None:
         """Answers batches on a thread until there are no more."""
         while (batch := self._batches.get()) is not None:
-            started = time.perf_counter()
-            answers = answer_each(self._engine, [one.call for one in batch])
-            self._observe(
-                sum(one.call.rows for one in batch), time.perf_counter() - started
-            )
+            answers = self._answer(batch)
             try:
                 self._loop.call_soon_threadsafe(self._finish, batch, answers)
             except RuntimeError:
                 return  # the event loop is gone, and all who waited with it
 
+    def _answer(self, batch: list[_Waiting]) -> list[Answer]:
+        calls = [one.call for one in batch]
+        started = time.perf_counter()
+        answers = answer_each(self._engine, calls)
+        seconds = time.perf_counter() - started
+        self._observe(sum(one.rows for one in calls), seconds)
+        if len(calls) == 1 and self._is_quick(calls[0]):
+            self._quick_s += _QUICK_WEIGHT * (seconds - self._quick_s)
+        return answers
+
     def _finish(self, batch: list[_Waiting], answers: list[Answer]) -> None:
         self._free += 1
+        self._resolve(batch, answers)
+        self._dispatch()
+
+    def _resolve(self, batch: list[_Waiting], answers: list[Answer]) -> None:
         for one, answer in zip(batch, answers, strict=True):
             if one.future.done():
                 continue
@@ -174,7 +215,6 @@ class Batcher:
                 one.future.set_exception(answer)
             else:
                 one.future.set_result(answer)
-        self._dispatch()
 
     def _sweep(self) -> None:
         """Fails what has waited for too long, until nothing waits."""

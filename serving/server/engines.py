@@ -42,6 +42,9 @@ NATIVE_SIGNATURES = frozenset(
 )
 """What native engines answer; the rest is left to the SavedModel."""
 
+_QUICK_K = 100
+"""Results up to which to describe them takes no longer than to search."""
+
 Answer = Tensors | Failure
 
 
@@ -100,6 +103,20 @@ class NativeAnswers:
         for options, which in together.items():
             self._search_together(answers, which, *options)
         return answers
+
+    def is_quick(self, call: Call) -> bool:
+        """Tells whether a call is one search of the index for an id or an embedding."""
+        k = call.k or self._engine.default_k
+        return (
+            call.rows == 1
+            and k <= _QUICK_K
+            and call.effort == (0, 0)
+            and self._is_plain(call, k)
+            and (
+                call.signature.name == NEAREST
+                or call.features.keys() == {self._engine.query_id}
+            )
+        )
 
     def _is_plain(self, call: Call, k: int) -> bool:
         """Tells whether a call can be searched for together with others."""

@@ -29,8 +29,15 @@ def read(name: str, proto: tensor_pb2.TensorProto, wanted: Input) -> Tensor:
             f"{_type_name(proto.dtype)}"
         )
     shape = _shape(name, proto)
-    if wanted.dtype == tf.string and len(proto.string_val) == size_of(shape):
+    size = size_of(shape)
+    if wanted.dtype == tf.string and len(proto.string_val) == size:
         return Tensor(list(proto.string_val), shape)
+    kind = wanted.dtype.as_numpy_dtype
+    # One number is most of what requests have beside texts, and make_ndarray is slow.
+    if kind in _FIELDS and not proto.tensor_content:
+        values = getattr(proto, _FIELDS[kind])
+        if len(values) == size:
+            return Tensor(np.array(values, kind), shape)
     return _read_any(name, proto, shape, wanted.dtype)
 
 
@@ -92,9 +99,9 @@ def write(tensor: Tensor, proto: tensor_pb2.TensorProto) -> None:
         getattr(proto, _FIELDS[values.dtype.type]).extend(values.tolist())
         return
     proto.dtype = tf.string.as_datatype_enum
-    proto.string_val.extend(
-        one if isinstance(one, bytes) else one.encode() for one in values
-    )
+    if values and isinstance(values[0], str):
+        values = [one.encode() for one in values]
+    proto.string_val.extend(values)
 
 
 _FIELDS = {

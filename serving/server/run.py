@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
-_SWITCH_S = 0.0005
 """Longer than load balancers keep connections, so that they never find one closed."""
+_SWITCH_S = 0.0005
 
 
 def run(

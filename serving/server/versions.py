@@ -141,7 +141,9 @@ class Version:
         self._by_model = Batcher(
             self._model, threads=1 if self.native else threads, **bounds
         )
-        self._natively = self.native and Batcher(self.native, threads=threads, **bounds)
+        self._natively = self.native and Batcher(
+            self.native, threads=threads, is_quick=self.native.is_quick, **bounds
+        )
 
     async def answer(self, call: Call, deadline: float) -> Tensors:
         """Answers a call, see `Batcher.answer`."""
@@ -165,6 +167,10 @@ class Version:
     def _warm(self) -> None:
         """Answers the warm-up requests, and one of each kind that engines know."""
         answering: Engine = self.native or self._model
+        if self.engine is not None and self.engine.query_id is not None:
+            # By an id alone, which the requests below are not where there is more to
+            # tell: ids are found by hashes that are made for the first one.
+            self.engine.embed({self.engine.query_id: [""]})
         try:
             calls = self._warmup_calls()
         except Failure as failure:

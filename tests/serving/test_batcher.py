@@ -33,10 +33,15 @@ class Upper:
         if not is_held:
             self.go.set()
         self.batches: list[list[str]] = []
-        self.threads: set[str] = set()
+        self.names: list[str] = []
+        """Of the threads of all batches."""
+
+    @property
+    def threads(self) -> set[str]:
+        return set(self.names)
 
     def answer(self, calls: Sequence[Call]) -> list[Answer]:
-        self.threads.add(threading.current_thread().name)
+        self.names.append(threading.current_thread().name)
         self.batches.append([one.inputs["x"].values[0] for one in calls])
         assert self.go.wait(LONG_S)
         for one in calls:
@@ -51,7 +56,7 @@ class Upper:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine's own delays change nobody's turn."""
-    monkeypatch.setattr("serving.server.batcher._LONG_WAIT_S", LONG_S)
+    monkeypatch.setattr("serving.server.batcher._OVERLOAD_S", LONG_S)
 
 
 def run(test: Callable[[], Awaitable[Any]]) -> None:
@@ -168,8 +173,8 @@ def test_what_waits_too_long_is_refused_and_told_when_to_come_back():
     run(test)
 
 
-def test_the_last_comes_first_when_others_have_waited_long(monkeypatch):
-    monkeypatch.setattr("serving.server.batcher._LONG_WAIT_S", 0.0)
+def test_the_last_comes_first_when_some_have_waited_all_the_time(monkeypatch):
+    monkeypatch.setattr("serving.server.batcher._OVERLOAD_S", 0.0)
 
     async def test() -> None:
         engine = Upper(is_held=True)
@@ -183,6 +188,82 @@ def test_the_last_comes_first_when_others_have_waited_long(monkeypatch):
         engine.go.set()
         await asyncio.gather(*asked)
         assert engine.batches == [["hold"], ["last"], ["second"], ["first"]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_lone_quick_call_is_answered_without_a_thread():
+    async def test() -> None:
+        engine = Upper()
+        seen: list[int] = []
+        batcher = Batcher(
+            engine,
+            is_quick=lambda one: one.rows == 1,
+            observe=lambda n, s: seen.append(n),
+        )
+        here = threading.current_thread().name
+        for asked in (call("one"), call("one", "two")):
+            await asyncio.sleep(0.001)
+            assert texts(await ask(batcher, asked))[0] == "ONE"
+        await until(lambda: seen == [1, 2])
+        assert [name == here for name in engine.names] == [True, False]
+        with pytest.raises(Failure, match="no such text"):
+            await asyncio.sleep(0.001)
+            await ask(batcher, call("bad"))
+        assert engine.names[-1] == here
+        await batcher.close()
+
+    run(test)
+
+
+def test_quick_calls_that_come_together_are_a_batch_of_a_thread():
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, is_quick=lambda one: True)
+        await asyncio.sleep(0.001)
+        await asyncio.gather(ask(batcher, call("a")), ask(batcher, call("b")))
+        assert engine.batches == [["a", "b"]]
+        assert threading.current_thread().name not in engine.names
+        await batcher.close()
+
+    run(test)
+
+
+def test_calls_that_turn_out_slow_are_left_to_threads(monkeypatch):
+    monkeypatch.setattr("serving.server.batcher._QUICK_S", 1e-9)
+
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, is_quick=lambda one: True)
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+            await ask(batcher, call("a"))
+        here = threading.current_thread().name
+        assert [name == here for name in engine.names] == [True, False, False]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_queue_that_was_empty_since_is_no_overload(monkeypatch):
+    monkeypatch.setattr("serving.server.batcher._OVERLOAD_S", 0.2)
+
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, threads=1, max_rows=1, max_wait_s=LONG_S)
+        ends = asyncio.get_running_loop().time() + 0.4
+        while asyncio.get_running_loop().time() < ends:
+            await ask(batcher, call("alone"))
+        engine.go.clear()
+        engine.batches.clear()
+        asked = [ask(batcher, call("hold"))]
+        await until(lambda: len(engine.batches) == 1)
+        asked += [ask(batcher, call("first")), ask(batcher, call("second"))]
+        await until(lambda: batcher.waiting == 2)
+        engine.go.set()
+        await asyncio.gather(*asked)
+        assert engine.batches == [["hold"], ["first"], ["second"]]
         await batcher.close()
 
     run(test)

@@ -399,6 +399,41 @@ def test_a_native_engine_loads_no_tower_for_ids(build):
     assert "_tower" not in vars(engine)
 
 
+@pytest.mark.parametrize(
+    ("given", "filter", "is_quick"),
+    [
+        ({}, "", True),
+        ({"k": 100}, "", True),
+        ({"k": 101}, "", False),
+        ({"leaves_to_search": 3}, "", False),
+        ({"exclude": ["001"]}, "", False),
+        ({"exclude": []}, "", True),
+        ({"user_id": ["1", "2"]}, "", False),
+        ({}, "genre = Drama", False),
+    ],
+    ids=str,
+)
+def test_only_one_plain_search_is_quick(versions, given, filter, is_quick):
+    asked = {"user_id": texts(["1"])}
+    for name, value in given.items():
+        if name == "exclude":
+            asked[name] = Tensor(value, (1, len(value)))
+        else:
+            asked[name] = texts(value) if name == "user_id" else number(value)
+    version = versions["scann"]
+    native = version.native
+    assert native is not None
+    assert native.is_quick(version.call("serving_default", asked, filter)) is is_quick
+    assert not native.is_quick(version.call("exact", {"user_id": texts(["1"])}))
+
+
+def test_a_query_that_has_to_be_parsed_is_not_quick(versions):
+    version = versions["rich"]
+    assert version.native is not None
+    asked = {"examples": texts([example(user_id="1")])}
+    assert not version.native.is_quick(version.call("serving_examples", asked))
+
+
 # The cache of embedded queries
 
 
