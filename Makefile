@@ -9,6 +9,8 @@ CONFIG ?= configs/movielens-100k.yaml
 ROOT ?= runs
 # What pytest runs.
 TESTS ?= tests
+# Tests at the same time; each of them may take 3 GB.
+PROCESSES ?= 2
 # More arguments for `shortlist run`, pytest or `uv pip compile`.
 ARGS ?=
 
@@ -48,7 +50,7 @@ test: ## Check style and types and run all tests
 	$(call install,test)
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest $(TESTS) $(ARGS)
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile $(TESTS) $(ARGS)
 
 test-fast: ## Run the unit tests
 	$(call install,test)
