@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a servable and asks it for recommendations."""
 
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -158,13 +159,18 @@ class Recommender:
         """The number of candidates."""
         return int(tf.shape(self._model.catalogue.ids)[0]) - 1
 
+    @functools.cached_property
+    def _order(self) -> np.ndarray:
+        """The rows by their ids: no index shall say who is first of those that tie."""
+        return np.argsort(self._model.catalogue.ids.numpy()[:-1], kind="stable")
+
     def candidate_ids(self) -> np.ndarray:
-        """Returns the ids of the catalogue as bytes objects, [candidates], by row."""
-        return self._model.catalogue.ids.numpy()[:-1]
+        """Returns the ids of the catalogue as bytes objects, [candidates], by id."""
+        return self._model.catalogue.ids.numpy()[:-1][self._order]
 
     def embeddings(self) -> np.ndarray:
-        """Returns the catalogue's embeddings, float32 [candidates, dimensions]."""
-        return self._model.exact.embeddings.numpy()
+        """Returns their embeddings, float32 [candidates, dimensions]."""
+        return self._model.exact.embeddings.numpy()[self._order]
 
     def embed_query(self, queries: dict[str, Any]) -> np.ndarray:
         """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""

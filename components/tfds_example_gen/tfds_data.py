@@ -64,13 +64,7 @@ def prepare(dataset: str, data_dir: str) -> "tfds.core.DatasetBuilder":
         return builder
     _remove_leftovers(builder)
     with _quiet_unless_verbose():
-        try:
-            route = _prepare(builder, dataset, data_dir)
-        except UserError:
-            # Another process may have prepared it meanwhile: its rename came first.
-            if not find_builder(dataset, data_dir).is_prepared():
-                raise
-            route = "by another process"
+        route = _prepare_beside_others(builder, dataset, data_dir)
     builder = find_builder(dataset, data_dir)
     if not builder.is_prepared():
         raise UserError(
@@ -122,6 +116,26 @@ def _nearest(name: str, known: list[str]) -> str:
     if matches := difflib.get_close_matches(name, known, n=1, cutoff=0):
         return f"did you mean {matches[0]!r}?"
     return "check the name"
+
+
+def _prepare_beside_others(
+    builder: "tfds.core.DatasetBuilder", dataset: str, data_dir: str
+) -> str:
+    """Prepares, while others may prepare the same; returns the route's description."""
+    import tensorflow as tf
+
+    for is_last in (False, True):
+        try:
+            return _prepare(builder, dataset, data_dir)
+        except UserError as error:
+            # Another process may have prepared it meanwhile: its rename came first.
+            if find_builder(dataset, data_dir).is_prepared():
+                return "by another process"
+            # Or it has put the files of the archive in the place of those being read.
+            was_taken = isinstance(error.__cause__, tf.errors.NotFoundError)
+            if is_last or not was_taken:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _prepare(builder: "tfds.core.DatasetBuilder", dataset: str, data_dir: str) -> str:

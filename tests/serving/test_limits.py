@@ -264,11 +264,13 @@ def test_a_connection_goes_on_after_refusals(guarded):
             with full(guarded):
                 connection.sendall(post_head(2))
                 found.append(read_reply(connection))
+            if found != [TOO_MANY] * 3:
+                return False  # there was room, and another answer
             connection.sendall(b"{}")
             until("room", lambda: guarded.get("/v1/models/plain").status_code == 200)
             connection.sendall(asked)
             assert read_reply(connection)[0] == 200
-        return found == [TOO_MANY] * 3
+        return True
 
     until("refusals", refusals)
 
