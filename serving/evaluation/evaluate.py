@@ -108,7 +108,8 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         "exact_signature_recall": _mean_recall(
             lists["exact_signature"], lists["exact"], 100
         ),
-        "native_recall": engine and _native_recall(engine, embedded, lists["exact"]),
+        "native_recall": engine
+        and _native_recall(engine, data, embedded, lists["exact"]),
         "filtered": (
             filtered_recall(engine, embedded, _LATENCY_K)
             if isinstance(engine, NativeEngine)
@@ -459,15 +460,19 @@ def _retrieve(
 
 
 def _native_recall(
-    engine: NativeEngine | ShardedEngine, queries: np.ndarray, exact: np.ndarray
+    engine: NativeEngine | ShardedEngine,
+    data: _Data,
+    queries: np.ndarray,
+    exact: np.ndarray,
 ) -> dict[str, float]:
-    """Returns the native engine's recall at each k of RECALL_KS."""
-    return {
-        str(k): _mean_recall(
-            engine.nearest_batch(queries, min(k, engine.size))[0], exact, k
-        )
-        for k in RECALL_KS
-    }
+    """Returns the native engine's recall at each k of RECALL_KS, by id."""
+
+    def rows(k: int) -> np.ndarray:
+        found = engine.find_batch(queries, min(k, engine.size))
+        ids = np.array([[i.encode() for i in one.ids] for one in found], object)
+        return positions(ids.reshape(-1), data.catalogue).reshape(ids.shape)
+
+    return {str(k): _mean_recall(rows(k), exact, k) for k in RECALL_KS}
 
 
 def _previous_lists(path: str, data: _Data) -> dict[bool, np.ndarray]:
