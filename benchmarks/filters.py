@@ -37,7 +37,12 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     serving.process.set_up()
     from threadpoolctl import threadpool_limits
 
-    from serving.bench.workload import CANDIDATES_FOLDER, TOWERS_FOLDER, read
+    from serving.bench.workload import (
+        CANDIDATES_FOLDER,
+        TOWERS_FOLDER,
+        read,
+        rows_of,
+    )
     from serving.build import build_servable
     from serving.filters import Survivors
     from serving.index_config import IndexConfig
@@ -61,7 +66,7 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         found = []
         with threadpool_limits(1, "blas"):
             found.append(_ask(engine, queries, effort, "none", None, everything))
-            for kind, mask in _masks(size, options.replicate + 1):
+            for kind, mask in _masks(rows_of(engine), options.replicate + 1):
                 within = Survivors(mask, int(mask.sum()))
                 found.append(_ask(engine, queries, effort, kind, within, within))
     return found
@@ -69,12 +74,15 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _effort(engine: Any, queries: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
     """Returns the least effort for recall@10 of .99 without a filter."""
+    from serving.bench.workload import rows_of
     from serving.efforts import efforts
     from serving.evaluation.metrics import recall_against_exact
 
+    rows = rows_of(engine)
+
     def recall(leaves: int, reorder: int) -> float:
-        rows = engine.nearest_batch(queries, K, leaves, reorder)[0]
-        return float(recall_against_exact(rows, truth[:, :K], K).mean())
+        found = rows[engine.nearest_batch(queries, K, leaves, reorder)[0]]
+        return float(recall_against_exact(found, truth[:, :K], K).mean())
 
     tried = list(efforts(recall, engine.plan.leaves, K, 2000, 0.99))
     enough = [one for one in tried if recall(*one) >= 0.99]
@@ -82,11 +90,17 @@ def _effort(engine: Any, queries: np.ndarray, truth: np.ndarray) -> tuple[int, i
     return min(enough, key=lambda one: 50 * one[0] + one[1])
 
 
-def _masks(size: int, copies: int) -> list[tuple[str, np.ndarray]]:
-    """Returns what filters leave, by what they are about."""
+def _masks(rows: np.ndarray, copies: int) -> list[tuple[str, np.ndarray]]:
+    """Returns what filters leave, by what they are about.
+
+    Args:
+      rows: int64 [candidates], the workload's row of each of the index.
+      copies: Of each movie.
+    """
     rng = np.random.default_rng(42)
+    size = len(rows)
     movies = size // copies
-    movie = np.arange(size) % movies
+    movie = rows % movies
     masks = []
     for share in SHARES:
         masks.append((f"{share:.1%} of candidates", rng.random(size) < share))

@@ -75,10 +75,11 @@ def measure(folder: str, shards: int, leaves: int | None) -> dict[str, Any]:
     built = time.process_time() - started
     engine = open_engine(version)
     assert engine is not None  # every version of ScaNN's has one
+    rows = workload.rows_of(engine)
     recall = {
         str(k): float(
             recall_against_exact(
-                engine.nearest_batch(asked.queries, k)[0], asked.truth, k
+                rows[engine.nearest_batch(asked.queries, k)[0]], asked.truth, k
             ).mean()
         )
         for k in KS

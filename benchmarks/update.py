@@ -135,9 +135,10 @@ def _index_alone(changed: _Changed, before: str, folder: str) -> dict[str, list[
     from serving.native import FOLDER, NativeEngine
 
     files = os.path.join(before, FOLDER, "scann")
-    plan = NativeEngine(before).plan
+    engine = NativeEngine(before)
+    plan = engine.plan
     # What goes makes room for what is new, as in serving.update.
-    rows = [*changed.moved.tolist(), *changed.gone.tolist()]
+    rows = engine.ids.rows([f"{row:010}" for row in (*changed.moved, *changed.gone)])
     vectors = np.ascontiguousarray(
         np.concatenate([changed.moved_vectors, changed.added[: changed.removed]])
     )

@@ -108,6 +108,10 @@ class QueryEngine(abc.ABC):
         """Results of a request that does not say how many."""
 
     @abc.abstractmethod
+    def candidate_ids(self) -> list[str]:
+        """Returns the ids of all candidates, by the rows that searches return."""
+
+    @abc.abstractmethod
     def embed(self, queries: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """Embeds raw query features, each [batch], as float32 [batch, dimensions]."""
 
@@ -205,6 +209,10 @@ class NativeEngine(QueryEngine):
         """Results of a request that does not say how many."""
         return self.plan.k
 
+    def candidate_ids(self) -> list[str]:
+        """See `QueryEngine.candidate_ids`; the index has an order of its own."""
+        return self.catalogue[CANDIDATE_ID].to_pylist()
+
     def _load_queries(self) -> None:
         self.query_id: str | None = None
         file = os.path.join(self._folder, _QUERY_IDS)
@@ -236,9 +244,7 @@ class NativeEngine(QueryEngine):
         """
         if self.query_id is not None and set(queries) == {self.query_id}:
             ids = queries[self.query_id]
-            for one in ids:
-                if not isinstance(one, str):
-                    raise UserError(f"{self.query_id} is a text, got {one!r}")
+            _check_texts(self.query_id, ids)
             # The last embedding, row -1, is that of unknown ids.
             return self.query_embeddings[self._query_ids.rows(ids)]
         specs = self._tower.structured_input_signature[1]
@@ -309,7 +315,12 @@ class NativeEngine(QueryEngine):
         return {name: value for name, (value,) in read_query(query, specs).items()}
 
     def rows_of(self, ids: Sequence[str]) -> set[int]:
-        """Returns the rows of candidate ids; unknown ones have none."""
+        """Returns the rows of candidate ids; unknown ones have none.
+
+        Raises:
+          UserError: One is no text.
+        """
+        _check_texts(CANDIDATE_ID, ids)
         return set(self.ids.rows(ids)) - {-1} if ids else set()
 
     def nearest(
@@ -511,7 +522,8 @@ class NativeEngine(QueryEngine):
           exact: Search exhaustively.
 
         Raises:
-          UserError: The filter can't be read, or there is nothing to filter by.
+          UserError: The filter can't be read, there is nothing to filter by, or an id
+            is no text.
         """
         rows = self.rows_of(exclude)
         within = self.survivors(filter)
@@ -547,6 +559,13 @@ class NativeEngine(QueryEngine):
     def _described(self, rows: np.ndarray, scores: np.ndarray) -> Found:
         at = rows.tolist()
         return Found(self.ids.take(at), self.titles.take(at), scores)
+
+
+def _check_texts(name: str, ids: Sequence[Any]) -> None:
+    """Refuses ids that are no texts, such as numbers, which would be unknown."""
+    for one in ids:
+        if not isinstance(one, str):
+            raise UserError(f"{name} is a text, got {one!r}")
 
 
 def _kept(

@@ -8,6 +8,7 @@ over the whole catalogue, ties by id as there.
 """
 
 import functools
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -193,12 +194,14 @@ class ShardedEngine(QueryEngine):
         """Results of a request that does not say how many."""
         return self._shards[0].default_k
 
+    def candidate_ids(self) -> list[str]:
+        """See `QueryEngine.candidate_ids`; in the order of all ids."""
+        return sorted(itertools.chain(*(one.candidate_ids() for one in self._shards)))
+
     @functools.cached_property
     def _rows(self) -> list[np.ndarray]:
         """The row in one index over all of each row of a shard, by shard."""
-        ids = [
-            one for shard in self._shards for one in shard.ids.take(range(shard.size))
-        ]
+        ids = list(itertools.chain(*(one.candidate_ids() for one in self._shards)))
         rows = np.empty(len(ids), np.int64)
         rows[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
         ends = np.cumsum([shard.size for shard in self._shards])

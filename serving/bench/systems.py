@@ -12,15 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 
-from serving.bench.workload import QUERY_ID_FEATURE, Workload, row_of_title
+from serving.bench.workload import (
+    QUERY_ID_FEATURE,
+    Workload,
+    row_of_title,
+    rows_of,
+)
 from serving.exact import ExactSearch, best
 from serving.model import Recommender, load_scann_ops
 from serving.native import NativeEngine
 from serving.servable import (
-    CANDIDATE_ID,
     EMBEDDING,
     EXCLUDE,
     LEAVES_TO_SEARCH,
@@ -304,9 +307,7 @@ class Native(System):
         """Loads it."""
         super().__init__(workload, version)
         self.engine = NativeEngine(version)
-        # The index has an order of its own; ids are numbers of the workload's rows.
-        ids = self.engine.catalogue[CANDIDATE_ID].cast(pa.int64()).to_numpy()
-        self._numbers = np.append(ids, -1)
+        self._rows = rows_of(self.engine)
 
     def one(self, row: int) -> Any:
         """Answers one query."""
@@ -317,7 +318,7 @@ class Native(System):
     def many(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `System.many`."""
         rows, scores = self.engine.nearest_batch(queries, k, *self.effort)
-        return self._numbers[rows], scores
+        return self._rows[rows], scores
 
 
 class NativeId(Native):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from serving.errors import UserError
 from serving.evaluation import metrics
-from serving.native import NativeEngine
+from serving.native import NativeEngine, QueryEngine
 from serving.towers import QUERY_ID
 
 QUERY_ID_FEATURE = "query_id"
@@ -164,6 +164,11 @@ def read(folder: str) -> Workload:
 def _name(row: int) -> str:
     """Returns the id of a row."""
     return f"{row:010}"
+
+
+def rows_of(engine: QueryEngine) -> np.ndarray:
+    """Returns the workload's row of each row that an engine over it finds, int64."""
+    return np.array(engine.candidate_ids()).astype(np.int64)
 
 
 def _title(candidate_id: str) -> str:

@@ -465,14 +465,15 @@ def _native_recall(
     queries: np.ndarray,
     exact: np.ndarray,
 ) -> dict[str, float]:
-    """Returns the native engine's recall at each k of RECALL_KS, by id."""
-
-    def rows(k: int) -> np.ndarray:
-        found = engine.find_batch(queries, min(k, engine.size))
-        ids = np.array([[i.encode() for i in one.ids] for one in found], object)
-        return positions(ids.reshape(-1), data.catalogue).reshape(ids.shape)
-
-    return {str(k): _mean_recall(rows(k), exact, k) for k in RECALL_KS}
+    """Returns the native engine's recall at each k of RECALL_KS."""
+    ids = np.array([one.encode() for one in engine.candidate_ids()], object)
+    place = positions(ids, data.catalogue)
+    return {
+        str(k): _mean_recall(
+            place[engine.nearest_batch(queries, min(k, engine.size))[0]], exact, k
+        )
+        for k in RECALL_KS
+    }
 
 
 def _previous_lists(path: str, data: _Data) -> dict[bool, np.ndarray]:

@@ -47,7 +47,7 @@ _QUICK_WEIGHT = 0.1
 _SWEEP_S = 0.02
 """How often deadlines are looked after."""
 _OVERLOAD_S = 0.5
-"""How long some call or other has to wait all the time until the last comes first."""
+"""How long the queue must not have been empty for the last to come first."""
 
 
 class _Waiting(NamedTuple):

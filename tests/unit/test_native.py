@@ -262,6 +262,22 @@ def test_a_query_id_that_is_no_text_is_told(engines):
         engines["scann"].recommend({"user_id": 42})
 
 
+def test_an_id_to_leave_out_that_is_no_text_is_told(engines):
+    with pytest.raises(UserError, match="^candidate_id is a text, got 64$"):
+        engines["scann"].recommend({"user_id": "1"}, exclude=["7", 64])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_candidate_ids_are_by_the_rows_that_are_found(kind, engines, world: World):
+    engine = engines[kind]
+    ids = engine.candidate_ids()
+    assert sorted(ids) == sorted(world.ids)
+    query = engine.embed({"user_id": world.users[:1]})
+    rows, _ = engine.nearest_batch(query, 10)
+    found = engine.recommend({"user_id": world.users[0]}, 10)
+    assert [ids[row] for row in rows[0]] == ids_of(found)
+
+
 def test_a_version_without_a_native_engine_is_one_sentence(build):
     with pytest.raises(UserError, match="has no native engine; push the model again"):
         NativeEngine(build("tfrs-scann").path)
