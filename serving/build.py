@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a servable folder out of trained towers and embedded candidates, or anew."""
 
+import functools
 import json
 import logging
 import os
 import tempfile
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ from serving.servable import (
 )
 from serving.towers import Towers, read_recipe, towers_fingerprint
 from serving.update import update_candidates
+
+_HEAD_START_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -94,14 +98,28 @@ def update_servable(
             folder,
         )  # fmt: skip
         about = {**about, "update": update.about}
-        candidates, plan, scann = update.candidates, update.plan, update.scann
-        if scann is None or not revision.can_follow(update.previous, plan):
+        candidates, plan = update.candidates, update.plan
+        scann = os.path.join(folder, SCANN_FILES)
+        if not update.write_index or not revision.can_follow(update.previous, plan):
+            if update.write_index:
+                update.write_index(scann)
             _write(path, towers_path, candidates, plan, folder, about)
             return
-        sources = update.sources
-        kept = np.where(update.is_changed, -1, sources)
-        revision.write(path, previous_path, candidates, kept, scann)
-        native.rewrite(path, previous_path, candidates, sources, scann)
+        catalogue = functools.partial(
+            native.rewrite_catalogue, path, previous_path, candidates, update.sources
+        )
+        with futures.ThreadPoolExecutor() as pool:
+            # Both are to be at work before ScaNN is, which lets no Python run then.
+            written = [
+                pool.submit(revision.write_candidates, path, candidates),
+                pool.submit(catalogue),
+            ]
+            futures.wait(written, timeout=_HEAD_START_S)
+            update.write_index(scann)
+            for one in written:
+                one.result()
+        revision.write(path, previous_path, scann)
+        native.write_index(path, candidates.embeddings, scann)
         features = update.previous["query_features"]
         _write_manifest(path, towers_path, candidates, plan, features, about)
 

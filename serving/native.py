@@ -591,7 +591,7 @@ def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) 
       scann: Local folder of ScaNN's files, which are moved; None for exact search.
     """
     with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
-        write_catalogue(made, candidates, scann)
+        _write_catalogue(made, candidates)
         known = read_query_ids(towers.path)
         if known and len(known[1]) <= _MOST_QUERIES:
             name, query_ids = known
@@ -601,29 +601,23 @@ def write(path: str, towers: Towers, candidates: Candidates, scann: str | None) 
             histories.copy(towers.path, candidates.ids, os.path.join(made, _HISTORIES))
         towers.save_query_tower(os.path.join(made, _TOWER))
         _move(made, os.path.join(path, FOLDER))
-    if scann:
-        _move(scann, os.path.join(path, FOLDER, _SCANN))
+    write_index(path, candidates.embeddings, scann)
 
 
-def rewrite(
-    path: str,
-    previous_path: str,
-    candidates: Candidates,
-    sources: np.ndarray,
-    scann: str,
+def rewrite_catalogue(
+    path: str, previous_path: str, candidates: Candidates, sources: np.ndarray
 ) -> None:
-    """Writes the native engine of a version that differs from one by its catalogue.
+    """Writes what changes with the catalogue and needs no index; `write_index` follows.
 
     Args:
       path: Folder of the version, local or remote.
       previous_path: Folder of the version before, of the same towers.
       candidates: The embedded catalogue.
       sources: int64 [candidates], the row of each in the version before, -1 for none.
-      scann: Local folder of ScaNN's files, which are moved.
     """
     before, target = (os.path.join(one, FOLDER) for one in (previous_path, path))
     with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
-        write_catalogue(made, candidates, scann)
+        _write_catalogue(made, candidates)
         rows = np.flatnonzero(sources >= 0)
         row_of = np.full(len(read_catalogue(previous_path)), -1)
         row_of[sources[rows]] = rows
@@ -635,17 +629,31 @@ def rewrite(
     for name in (_QUERY_IDS, _QUERIES):
         if tf.io.gfile.exists(os.path.join(before, name)):
             tf.io.gfile.copy(os.path.join(before, name), os.path.join(target, name))
-    _move(scann, os.path.join(target, _SCANN))
 
 
-def write_catalogue(folder: str, candidates: Candidates, scann: str | None) -> None:
+def write_index(path: str, embeddings: np.ndarray, scann: str | None) -> None:
+    """Writes the index of a version whose catalogue is written.
+
+    Args:
+      path: Folder of the version, local or remote.
+      embeddings: float32 [candidates, dimensions], in the order of the index.
+      scann: Local folder of ScaNN's files, which are moved; None for exact search.
+    """
+    target = os.path.join(path, FOLDER)
+    if not scann or not os.path.exists(os.path.join(scann, scann_files.VECTORS)):
+        with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
+            np.save(os.path.join(made, _VECTORS), embeddings)
+            _move(made, target)
+    if scann:
+        _move(scann, os.path.join(target, _SCANN))
+
+
+def _write_catalogue(folder: str, candidates: Candidates) -> None:
     """Writes what the native engine knows of candidates into a local folder."""
     columns: dict[str, Any] = {CANDIDATE_ID: candidates.ids, TITLE: candidates.titles}
     if candidates.fingerprints is not None:
         columns[FINGERPRINT] = candidates.fingerprints
     write_table(os.path.join(folder, _CATALOGUE), columns)
-    if not scann or not os.path.exists(os.path.join(scann, scann_files.VECTORS)):
-        np.save(os.path.join(folder, _VECTORS), candidates.embeddings)
     if candidates.attributes:
         filters.write(os.path.join(folder, _ATTRIBUTES), candidates.attributes)
 

@@ -13,15 +13,13 @@ from collections.abc import Iterable, Mapping
 from concurrent import futures
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 
 from serving import manifest, scann_files
 from serving.candidates import Candidates
 from serving.index_config import IndexPlan
 from serving.servable import IDS_FILE, WARMUP
-from serving.texts import write_lines
+from serving.texts import padded_tensor, write_lines
 
 _GRAPH = "saved_model.pb"
 _VARIABLES = os.path.join("variables", "variables")
@@ -32,6 +30,8 @@ _STATE = "index/state/"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """What a checkpoint adds to names, and what it tells all objects in."""
+_PARTS = ("-vectors", "-texts", "-others")
+"""Of a checkpoint, until they are merged."""
 
 
 def can_follow(previous: Mapping[str, Any], plan: IndexPlan) -> bool:
@@ -48,20 +48,33 @@ def can_follow(previous: Mapping[str, Any], plan: IndexPlan) -> bool:
     )
 
 
-def write(
-    path: str,
-    previous_path: str,
-    candidates: Candidates,
-    kept: np.ndarray,
-    scann: str,
-) -> None:
-    """Writes the SavedModel.
+def write_candidates(path: str, candidates: Candidates) -> None:
+    """Writes what needs no index: ids, titles and vectors; `write` follows.
+
+    Args:
+      path: Folder of the SavedModel, local or remote.
+      candidates: The new catalogue, in the order of its index.
+    """
+    target, assets = (os.path.join(path, one) for one in (_VARIABLES, "assets"))
+    for folder in (assets, os.path.dirname(target)):
+        tf.io.gfile.makedirs(folder)
+    # Not copied: they are as large as all else together.
+    vectors = tf.experimental.dlpack.from_dlpack(candidates.embeddings.__dlpack__())
+    with futures.ThreadPoolExecutor() as pool:
+        saved = pool.submit(_save, target + _PARTS[0], {_VECTORS: vectors})
+        texts = {_IDS: candidates.ids, _TITLES: candidates.titles}
+        padded = {name: padded_tensor(column) for name, column in texts.items()}
+        _save(target + _PARTS[1], padded)
+        write_lines(os.path.join(assets, IDS_FILE), candidates.ids)
+        saved.result()
+
+
+def write(path: str, previous_path: str, scann: str) -> None:
+    """Writes the rest of the SavedModel.
 
     Args:
       path: Its folder, local or remote.
       previous_path: Folder of the servable before.
-      candidates: The new catalogue, in the order of its index.
-      kept: int64 [candidates], the row before of each that is as it was, else -1.
       scann: Local folder of ScaNN's files.
     """
     for name in (_GRAPH, WARMUP):
@@ -69,52 +82,23 @@ def write(
         tf.io.gfile.makedirs(os.path.dirname(target))
         tf.io.gfile.copy(os.path.join(previous_path, name), target)
     # No fingerprint.pb: that of the graph before would name another checkpoint.
-    tf.io.gfile.makedirs(os.path.join(path, "assets"))
-    write_lines(os.path.join(path, "assets", IDS_FILE), candidates.ids)
     before, target = (os.path.join(one, _VARIABLES) for one in (previous_path, path))
-    tf.io.gfile.makedirs(os.path.dirname(target))
-    parts = [f"{target}-texts", f"{target}-vectors"]
-    with futures.ThreadPoolExecutor() as pool:
-        texts = pool.submit(_save_texts, parts[0], before, candidates, kept)
-        _save_others(parts[1], before, candidates.embeddings, scann)
-        texts.result()
+    _save_others(target + _PARTS[2], before, scann)
     tf.raw_ops.MergeV2Checkpoints(
-        checkpoint_prefixes=parts, destination_prefix=target, delete_old_dirs=False
+        checkpoint_prefixes=[target + part for part in _PARTS],
+        destination_prefix=target,
+        delete_old_dirs=False,
     )
 
 
-def _save_texts(
-    prefix: str, before: str, candidates: Candidates, kept: np.ndarray
-) -> None:
-    """Saves ids and titles."""
-    columns = {_IDS: candidates.ids, _TITLES: candidates.titles}
-    old = _restore(before, dict.fromkeys(columns, tf.string))
-    _save(prefix, {name: _moved(old[name], new, kept) for name, new in columns.items()})
-
-
-def _moved(old: tf.Tensor, texts: pa.LargeStringArray, kept: np.ndarray) -> tf.Tensor:
-    """Returns a padded variable of texts, of which some were in the one before.
-
-    TensorFlow moves a million of its own strings in a tenth of the time in which it
-    takes them from Python.
-    """
-    size, is_new = old.shape[0], kept < 0
-    rows = np.append(kept, size - 1)  # the last is padding, before as now
-    rows[:-1][is_new] = size + np.arange(np.count_nonzero(is_new))
-    new = texts.filter(pa.array(is_new)).to_numpy(zero_copy_only=False)
-    return tf.gather(tf.concat([old, tf.constant(new, tf.string)], 0), rows)
-
-
-def _save_others(prefix: str, before: str, vectors: np.ndarray, scann: str) -> None:
-    """Saves vectors, ScaNN's state, and what is as it was."""
+def _save_others(prefix: str, before: str, scann: str) -> None:
+    """Saves ScaNN's state, and what is as it was."""
     state = scann_files.read_state(scann)
     tensors = {_STATE + name: tf.constant(value) for name, value in state.items()}
-    # Not copied: they are as large as all else together.
-    tensors[_VECTORS] = tf.experimental.dlpack.from_dlpack(vectors.__dlpack__())
     same = {
         name: dtype
         for name, dtype in _variables(before).items()
-        if name not in (*tensors, _IDS, _TITLES)
+        if name not in (*tensors, _IDS, _TITLES, _VECTORS)
     }
     _save(prefix, {**tensors, **_restore(before, same)})
 

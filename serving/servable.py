@@ -31,7 +31,7 @@ import tensorflow as tf
 from serving.errors import UserError
 from serving.index import AS_BUILT, Effort, ExactIndex, Index, length, make_index
 from serving.index_config import IndexPlan
-from serving.texts import write_lines
+from serving.texts import padded_tensor, write_lines
 
 K = "k"
 EXCLUDE = "exclude"
@@ -105,8 +105,7 @@ class Catalogue(tf.Module):
 
 def _padded_variable(texts: pa.LargeStringArray) -> tf.Variable:
     """Makes a variable of one more row: the last is what padding looks like."""
-    padded = np.append(texts.to_numpy(zero_copy_only=False), "")
-    return tf.Variable(padded, trainable=False, dtype=tf.string, shape=[None])
+    return tf.Variable(padded_tensor(texts), trainable=False, shape=[None])
 
 
 def check_ids(ids: pa.LargeStringArray) -> None:

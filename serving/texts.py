@@ -141,12 +141,29 @@ def large_strings(column: pa.ChunkedArray) -> pa.LargeStringArray:
 
 def write_lines(path: str, texts: pa.LargeStringArray) -> None:
     """Writes texts without line breaks into a file, local or remote, one a line."""
-    empty, line_break = (pa.scalar(one, pa.large_string()) for one in ("", "\n"))
-    lines = pc.binary_join_element_wise(texts, empty, line_break)
-    _, offsets, data = lines.buffers()
-    ends = np.frombuffer(offsets, np.int64)
     with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(memoryview(data)[ends[0] : ends[len(lines)]].tobytes())
+        file.write(_ended(texts, b"\n"))
+
+
+def padded_tensor(texts: pa.LargeStringArray) -> tf.Tensor:
+    """Returns texts as a tensor of one row more, which is empty, [texts + 1].
+
+    One by one TensorFlow takes them from Python in ten times as long.
+    """
+    if not len(texts):
+        return tf.constant([""])
+    # A byte that UTF-8 never has.
+    split = tf.raw_ops.StringSplitV2(input=[_ended(texts, b"\xff")], sep=b"\xff")
+    return split.values
+
+
+def _ended(texts: pa.LargeStringArray, end: bytes) -> bytes:
+    """Returns all texts in a row, each with an end."""
+    nothing, ending = (pa.scalar(one, pa.large_binary()) for one in (b"", end))
+    ended = pc.binary_join_element_wise(texts.cast(pa.large_binary()), nothing, ending)
+    _, offsets, data = ended.buffers()
+    ends = np.frombuffer(offsets, np.int64)
+    return memoryview(data)[ends[0] : ends[len(ended)]].tobytes()
 
 
 def write_table(

@@ -10,9 +10,10 @@ of the same vectors.
 """
 
 import dataclasses
+import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -32,10 +33,12 @@ from serving.errors import UserError
 from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.mapped import take_rows
 from serving.native import NativeEngine, has_native_engine, read_catalogue
-from serving.servable import SCANN_FILES, check_ids, refuse_twice
+from serving.servable import check_ids, refuse_twice
 from serving.texts import large_strings
 
 _UPSERT_BATCH = 256
+_UPSERTED = 1024
+"""Candidates put into an index at a time, a multiple of the batch."""
 _HEAD_START_S = 0.01
 
 _log = logging.getLogger(__name__)
@@ -104,10 +107,9 @@ class Update(NamedTuple):
     """Manifest of the servable before."""
     sources: np.ndarray
     """int64 [candidates], the row of each in the servable before, -1 for none."""
-    is_changed: np.ndarray
-    """bool [candidates]: it is new, or not as it was."""
-    scann: str | None
-    """Local folder of ScaNN's files; None: the index is to be built anew."""
+    write_index: Callable[[str], None] | None
+    """Changes the index and writes ScaNN's files into a local folder, which is made,
+    all of it with Python's lock held; None: the index is to be built anew."""
 
 
 def update_candidates(
@@ -124,7 +126,7 @@ def update_candidates(
       previous_path: Folder of the servable before.
       towers: Fingerprint of the towers, which must be that servable's own.
       config: The index's knobs.
-      scratch: Local folder for the embeddings and ScaNN's files.
+      scratch: Local folder for the embeddings.
 
     Raises:
       UserError: The servable before is of other towers or has no native engine, a
@@ -153,18 +155,23 @@ def update_candidates(
     config = _settled(config, engine.plan)
     count, dimensions = len(table), engine.embeddings.shape[1]
     plan = _kept_plan(config, engine.plan, told, dimensions)
-    scann = None
+    write_index = None
     if plan is None:
         _log.info("the index is built anew: %s", told)
         told |= {"built": count, "since": 0}
         plan = plan_index(config, count, dimensions)
     else:
-        scann = os.path.join(scratch, SCANN_FILES)
-        _change_index(engine, changes, vectors, vector_of, scann)
-    new = vectors[vector_of[changes.order[is_changed]]]
-    embeddings = _embeddings(engine, sources, is_changed, new, scann, scratch)
+        write_index = functools.partial(
+            _change_index, engine, changes, vectors, vector_of
+        )
+    embeddings = take_rows(
+        engine.embeddings,
+        np.maximum(sources, 0),
+        os.path.join(scratch, "embeddings.npy"),
+    )
+    embeddings[is_changed] = vectors[vector_of[changes.order[is_changed]]]
     candidates = table_as_candidates(table.take(changes.order), embeddings)
-    return Update(candidates, plan, told, content, sources, is_changed, scann)
+    return Update(candidates, plan, told, content, sources, write_index)
 
 
 def _place(catalogue: pa.Table, table: pa.Table) -> np.ndarray:
@@ -191,34 +198,6 @@ def _check_ids(table: pa.Table, place: np.ndarray) -> None:
     twice = known[1:][known[1:] == known[:-1]]
     if len(twice):
         refuse_twice(ids[int(np.flatnonzero(place == twice[0])[0])].as_py())
-
-
-def _embeddings(
-    engine: NativeEngine,
-    sources: np.ndarray,
-    is_changed: np.ndarray,
-    vectors: np.ndarray,
-    scann: str | None,
-    scratch: str,
-) -> np.ndarray:
-    """Returns the vectors in their new order, mapped, [new candidates, d].
-
-    Args:
-      engine: Of the servable before.
-      sources: int64 [new candidates], the row of each before, -1 for none.
-      is_changed: bool [new candidates], what gets one of `vectors` instead.
-      vectors: float32 [is_changed.sum(), d], in the new order.
-      scann: Folder of ScaNN's files, which may hold them.
-      scratch: Local folder for them if not.
-    """
-    file = os.path.join(scann, scann_files.VECTORS) if scann else ""
-    if os.path.exists(file):
-        return np.load(file, mmap_mode="c")
-    before = engine.embeddings
-    file = os.path.join(scratch, "embeddings.npy")
-    moved = take_rows(before, np.maximum(sources, 0), file)
-    moved[is_changed] = vectors
-    return moved
 
 
 def _kept_plan(
@@ -261,8 +240,10 @@ def _change_index(
         (changes.overwritten[:, 0].tolist(), changes.overwritten[:, 1]),
         ([None] * len(changes.appended), changes.appended),
     ):
-        if rows:
-            index.upsert(rows, vectors[vector_of[new]], _UPSERT_BATCH)
+        # In parts: while one is put in no other thread runs Python.
+        for at in range(0, len(rows), _UPSERTED):
+            part = slice(at, at + _UPSERTED)
+            index.upsert(rows[part], vectors[vector_of[new[part]]], _UPSERT_BATCH)
     if len(changes.deleted):
         index.delete(changes.deleted.tolist())
     if index.size() != len(changes.order):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving import texts as module
-from serving.texts import Texts, read_table, write_table
+from serving.texts import Texts, padded_tensor, read_table, write_table
 
 # Ids of all lengths around the words of eight bytes that are hashed at a time.
 some_text = st.text(max_size=20) | st.text("ab", max_size=40)
@@ -76,3 +76,10 @@ def test_texts_that_begin_so_come_in_order(prefix, limit):
     texts = ["ab", "aé", "b", "", "aéa", "ba"]
     known = [one for one in texts if one.startswith(prefix)]
     assert column(texts).beginning(prefix, limit) == known[:limit]
+
+
+@given(texts=st.lists(some_text, max_size=50), before=st.integers(0, 3))
+def test_a_tensor_has_all_texts_and_an_empty_one(texts, before):
+    whole = pa.array(["left out"] * before + texts + ["also"], pa.large_string())
+    made = padded_tensor(whole.slice(before, len(texts)))
+    assert made.numpy().tolist() == [one.encode() for one in [*texts, ""]]
