@@ -143,6 +143,11 @@ def _index_alone(changed: _Changed, before: str, folder: str) -> dict[str, list[
         np.concatenate([changed.moved_vectors, changed.added[: changed.removed]])
     )
     more = np.ascontiguousarray(changed.added[changed.removed :])
+    sources = np.concatenate([np.arange(engine.size), np.full(len(more), -1)])
+    sources[rows] = -1
+    new = np.empty((len(sources), vectors.shape[1]), np.float32)
+    new[rows], new[engine.size :] = vectors, more
+    new = new[sources < 0]
     taken: dict[str, list[list[float]]] = {
         "in memory": [[], []],
         "with files": [[], []],
@@ -154,18 +159,34 @@ def _index_alone(changed: _Changed, before: str, folder: str) -> dict[str, list[
         scann_files.write(built, os.path.join(folder, f"built-{number}"))
         taken["in memory"][0].append(in_memory)
         taken["with files"][0].append(time.perf_counter() - started)
-        started = time.perf_counter()
         searcher = scann_files.load_native(files)
-        loaded = time.perf_counter()
+        started = time.perf_counter()
         searcher.searcher.upsert(rows, vectors, 256)
         if len(more):
             searcher.searcher.upsert([None] * len(more), more, 256)
-        taken["in memory"][1].append(time.perf_counter() - loaded)
-        scann_files.write(searcher, os.path.join(folder, f"updated-{number}"))
+        taken["in memory"][1].append(time.perf_counter() - started)
+        folder_after = os.path.join(folder, f"updated-{number}")
+        os.makedirs(folder_after)
+        started = time.perf_counter()
+        _update_files(files, sources, new, folder_after)
         taken["with files"][1].append(time.perf_counter() - started)
     return {
         step: [statistics.median(one) for one in both] for step, both in taken.items()
     }
+
+
+def _update_files(
+    before: str, sources: np.ndarray, new: np.ndarray, folder: str
+) -> None:
+    """Writes the files of a changed index, its vectors among them."""
+    from serving import scann_files
+    from serving.mapped import take_rows
+
+    is_new = sources < 0
+    old, path = (os.path.join(one, scann_files.VECTORS) for one in (before, folder))
+    vectors = take_rows(np.load(old, mmap_mode="r"), np.maximum(sources, 0), path)
+    vectors[is_new] = new
+    scann_files.update(before, sources, is_new, new, folder)
 
 
 def _median(work: Callable[[], None]) -> float:

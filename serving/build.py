@@ -31,8 +31,6 @@ from serving.servable import (
 from serving.towers import Towers, read_recipe, towers_fingerprint
 from serving.update import update_candidates
 
-_HEAD_START_S = 0.05
-
 _log = logging.getLogger(__name__)
 
 
@@ -102,22 +100,20 @@ def update_servable(
         scann = os.path.join(folder, SCANN_FILES)
         if not update.write_index or not revision.can_follow(update.previous, plan):
             if update.write_index:
-                update.write_index(scann)
+                update.write_index()
             _write(path, towers_path, candidates, plan, folder, about)
             return
-        catalogue = functools.partial(
-            native.rewrite_catalogue, path, previous_path, candidates, update.sources
-        )
+        parts = (
+            update.write_index,
+            functools.partial(revision.write_candidates, path, candidates),
+            functools.partial(
+                native.rewrite_catalogue,
+                path, previous_path, candidates, update.sources,
+            ),
+        )  # fmt: skip
         with futures.ThreadPoolExecutor() as pool:
-            # Both are to be at work before ScaNN is, which lets no Python run then.
-            written = [
-                pool.submit(revision.write_candidates, path, candidates),
-                pool.submit(catalogue),
-            ]
-            futures.wait(written, timeout=_HEAD_START_S)
-            update.write_index(scann)
-            for one in written:
-                one.result()
+            for written in [pool.submit(part) for part in parts]:
+                written.result()
         revision.write(path, previous_path, scann)
         native.write_index(path, candidates.embeddings, scann)
         features = update.previous["query_features"]
@@ -158,10 +154,9 @@ def _indexed(candidates: Candidates, plan: IndexPlan, folder: str) -> Candidates
     """Writes ScaNN's files into a folder, and returns candidates in their order."""
     scann = os.path.join(folder, SCANN_FILES)
     order = scann_files.build(candidates.embeddings, plan, scann)
-    kept = os.path.join(scann, scann_files.VECTORS)
     embeddings = (
-        np.load(kept, mmap_mode="c")
-        if os.path.exists(kept)
+        np.load(os.path.join(scann, scann_files.VECTORS), mmap_mode="c")
+        if scann_files.holds_vectors(scann)
         else take_rows(candidates.embeddings, order, os.path.join(folder, "sorted.npy"))
     )
     return candidates.reordered(order, embeddings)

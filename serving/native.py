@@ -10,12 +10,13 @@ here (`serving.servable`), but for padding: a list has as many results as there 
 """
 
 import abc
+import contextlib
 import functools
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,8 +40,10 @@ KINDS = ("exact", "scann")
 """Kinds of index of which a version has a native engine, since `FORMAT`."""
 FORMAT = 2
 """Of the manifest."""
+SCANN = "scann"
+"""Folder of ScaNN's files, below."""
 
-_SCANN = "scann"
+
 _CATALOGUE = "catalogue.arrow"
 _VECTORS = "embeddings.npy"
 _QUERY_IDS = "query_ids.arrow"
@@ -83,6 +86,52 @@ def read_catalogue(path: str) -> pa.Table:
         return read_table(file)
     with tf.io.gfile.GFile(file, "rb") as remote:
         return pa.ipc.open_file(pa.BufferReader(remote.read())).read_all()
+
+
+def fetch(path: str, scratch: str) -> str:
+    """Returns the local folder of a native engine's files.
+
+    Args:
+      path: Folder of a version that has one.
+      scratch: Local folder; those of a remote version are copied there.
+    """
+    folder = os.path.join(path, FOLDER)
+    if os.path.isdir(folder):
+        return folder
+    copied = os.path.join(scratch, "native")
+    _copy(folder, copied)
+    return copied
+
+
+@contextlib.contextmanager
+def damage_told(folder: str) -> Iterator[None]:
+    """Tells in a sentence what can't be read of a native engine's files.
+
+    Args:
+      folder: Of them.
+
+    Raises:
+      UserError: In place of what reading raised.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, pa.ArrowException) as error:
+        raise UserError(
+            f"the native engine in {folder} is damaged "
+            f"({str(error).splitlines()[0]}); push the model again"
+        ) from None
+
+
+def map_vectors(folder: str) -> np.ndarray:
+    """Maps the embeddings of a native engine, [candidates, d], in its index's order.
+
+    Args:
+      folder: Local, of the engine's files.
+    """
+    # ScaNN's own, if it keeps them.
+    of_scann = os.path.join(folder, SCANN, scann_files.VECTORS)
+    own = os.path.join(folder, _VECTORS)
+    return np.load(of_scann if os.path.exists(of_scann) else own, mmap_mode="r")
 
 
 class Found(NamedTuple):
@@ -165,23 +214,22 @@ class NativeEngine(QueryEngine):
         Raises:
           UserError: The version has no native engine or a part of it is damaged.
         """
-        folder = os.path.join(path, FOLDER)
         if not has_native_engine(path):
             raise UserError(_NO_ENGINE.format(path))
+        folder = os.path.join(path, FOLDER)
         if not os.path.isdir(folder):
             self._copy = tempfile.TemporaryDirectory(prefix="shortlist-")
-            _copy(folder, self._copy.name)
-            folder = self._copy.name
+            folder = fetch(path, self._copy.name)
         self._folder = folder
         self.plan = IndexPlan(**manifest.read_known(path)["index"])
-        try:
+        with damage_told(folder):
             self.catalogue = read_table(os.path.join(folder, _CATALOGUE))
             self.ids, self.titles = (
                 Texts(self.catalogue[name].chunk(0)) for name in (CANDIDATE_ID, TITLE)
             )
-            self.embeddings = np.load(_vectors(folder), mmap_mode="r")
+            self.embeddings = map_vectors(folder)
             self.searcher = (
-                scann_files.load_native(os.path.join(folder, _SCANN))
+                scann_files.load_native(os.path.join(folder, SCANN))
                 if self.plan.kind == "scann"
                 else None
             )
@@ -193,11 +241,6 @@ class NativeEngine(QueryEngine):
                 else None
             )
             """What requests may filter by."""
-        except (OSError, ValueError, KeyError, RuntimeError, pa.ArrowException) as e:
-            raise UserError(
-                f"the native engine in {folder} is damaged "
-                f"({str(e).splitlines()[0]}); push the model again"
-            ) from None
 
     @property
     def size(self) -> int:
@@ -640,12 +683,12 @@ def write_index(path: str, embeddings: np.ndarray, scann: str | None) -> None:
       scann: Local folder of ScaNN's files, which are moved; None for exact search.
     """
     target = os.path.join(path, FOLDER)
-    if not scann or not os.path.exists(os.path.join(scann, scann_files.VECTORS)):
+    if not scann or not scann_files.holds_vectors(scann):
         with tempfile.TemporaryDirectory(prefix="shortlist-") as made:
             np.save(os.path.join(made, _VECTORS), embeddings)
             _move(made, target)
     if scann:
-        _move(scann, os.path.join(target, _SCANN))
+        _move(scann, os.path.join(target, SCANN))
 
 
 def _write_catalogue(folder: str, candidates: Candidates) -> None:
@@ -688,9 +731,3 @@ def _copy(source: str, target: str) -> None:
         tf.io.gfile.makedirs(below)
         for name in names:
             tf.io.gfile.copy(os.path.join(folder, name), os.path.join(below, name))
-
-
-def _vectors(folder: str) -> str:
-    """Returns the file of the catalogue's embeddings: ScaNN's own, if it keeps one."""
-    of_scann = os.path.join(folder, _SCANN, scann_files.VECTORS)
-    return of_scann if os.path.exists(of_scann) else os.path.join(folder, _VECTORS)

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from concurrent import futures
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
 from serving import manifest, scann_files
@@ -30,7 +32,7 @@ _STATE = "index/state/"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """What a checkpoint adds to names, and what it tells all objects in."""
-_PARTS = ("-vectors", "-texts", "-others")
+_PARTS = ("-vectors", "-ids", "-titles", "-others")
 """Of a checkpoint, until they are merged."""
 
 
@@ -58,15 +60,25 @@ def write_candidates(path: str, candidates: Candidates) -> None:
     target, assets = (os.path.join(path, one) for one in (_VARIABLES, "assets"))
     for folder in (assets, os.path.dirname(target)):
         tf.io.gfile.makedirs(folder)
-    # Not copied: they are as large as all else together.
-    vectors = tf.experimental.dlpack.from_dlpack(candidates.embeddings.__dlpack__())
     with futures.ThreadPoolExecutor() as pool:
-        saved = pool.submit(_save, target + _PARTS[0], {_VECTORS: vectors})
-        texts = {_IDS: candidates.ids, _TITLES: candidates.titles}
-        padded = {name: padded_tensor(column) for name, column in texts.items()}
-        _save(target + _PARTS[1], padded)
+        saved = [
+            pool.submit(_save_vectors, target + _PARTS[0], candidates.embeddings),
+            pool.submit(_save_texts, target + _PARTS[1], _IDS, candidates.ids),
+            pool.submit(_save_texts, target + _PARTS[2], _TITLES, candidates.titles),
+        ]
         write_lines(os.path.join(assets, IDS_FILE), candidates.ids)
-        saved.result()
+        for part in saved:
+            part.result()
+
+
+def _save_vectors(prefix: str, vectors: np.ndarray) -> None:
+    # Not copied: they are as large as all else together.
+    mapped = tf.experimental.dlpack.from_dlpack(vectors.__dlpack__())
+    _save(prefix, {_VECTORS: mapped})
+
+
+def _save_texts(prefix: str, name: str, texts: pa.LargeStringArray) -> None:
+    _save(prefix, {name: padded_tensor(texts)})
 
 
 def write(path: str, previous_path: str, scann: str) -> None:
@@ -83,7 +95,7 @@ def write(path: str, previous_path: str, scann: str) -> None:
         tf.io.gfile.copy(os.path.join(previous_path, name), target)
     # No fingerprint.pb: that of the graph before would name another checkpoint.
     before, target = (os.path.join(one, _VARIABLES) for one in (previous_path, path))
-    _save_others(target + _PARTS[2], before, scann)
+    _save_others(target + _PARTS[3], before, scann)
     tf.raw_ops.MergeV2Checkpoints(
         checkpoint_prefixes=[target + part for part in _PARTS],
         destination_prefix=target,

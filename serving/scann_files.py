@@ -10,6 +10,8 @@ the operations leave out, and vectors of bfloat16, in place of which they read f
 """
 
 import os
+import shutil
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,9 @@ _BY_CANDIDATE = (
 _OF_CANDIDATES = ("datapoint_to_token", "hashed_dataset", "int8_dataset")
 """Parts of the state that have a row for each candidate."""
 _HASH_SAMPLE = 100_000
+_UPSERT_BATCH = 256
+_UPSERTED = 1024
+"""Candidates put into an index at a time, a multiple of the batch."""
 
 
 def train(embeddings: np.ndarray, plan: IndexPlan) -> Any:
@@ -103,13 +108,83 @@ def build(embeddings: np.ndarray, plan: IndexPlan, folder: str) -> np.ndarray:
     return order
 
 
+def update(
+    before: str,
+    sources: np.ndarray,
+    is_changed: np.ndarray,
+    vectors: np.ndarray,
+    folder: str,
+) -> None:
+    """Writes the files of an index whose catalogue has changed, without loading it.
+
+    The partition and the codes of a candidate depend on it and on what was learned, and
+    on no other one. So ScaNN puts what is new into an index of one candidate, and what
+    it writes is the very same as of the whole one.
+
+    Args:
+      before: Local folder of the files before.
+      sources: int64 [candidates], the row of each before, -1 for none.
+      is_changed: bool [candidates], what is new or gets another vector.
+      vectors: float32 [is_changed.sum(), dimensions], these.
+      folder: Local, of the new files. `VECTORS`, if the index holds them, are not
+        written: they are the catalogue's.
+    """
+    size = len(np.load(os.path.join(before, _CODES), mmap_mode="r"))
+    with tempfile.TemporaryDirectory(prefix="shortlist-") as scratch:
+        encoded = os.path.join(scratch, "encoded")
+        _encode(before, size, vectors, os.path.join(scratch, "one"), encoded)
+        for name in os.listdir(before):
+            if name not in _BY_CANDIDATE:
+                shutil.copyfile(os.path.join(before, name), os.path.join(folder, name))
+            elif name != VECTORS:
+                new = np.load(os.path.join(encoded, name))
+                path = os.path.join(folder, name)
+                old = np.load(os.path.join(before, name), mmap_mode="r")
+                each = len(old) // size
+                taken = take_rows(old, _rows(np.maximum(sources, 0), each), path)
+                new = new[len(new) - each * len(vectors) :]
+                taken[_rows(np.flatnonzero(is_changed), each)] = new
+
+
+def _encode(before: str, size: int, vectors: np.ndarray, one: str, folder: str) -> None:
+    """Writes the files of an index of its first candidate and some others.
+
+    Args:
+      before: Folder of the files that tell how to encode.
+      size: Their candidates.
+      vectors: float32 [others, dimensions].
+      one: Scratch folder, is made.
+      folder: Where to, is made.
+    """
+    os.makedirs(one)
+    for name in os.listdir(before):
+        source, target = (os.path.join(place, name) for place in (before, one))
+        if name in _BY_CANDIDATE:
+            rows = np.load(source, mmap_mode="r")
+            np.save(target, rows[: len(rows) // size])
+        else:
+            shutil.copyfile(source, target)
+    searcher = load_native(one)
+    # In parts: while one is put in no other thread runs Python.
+    for at in range(0, len(vectors), _UPSERTED):
+        part = np.ascontiguousarray(vectors[at : at + _UPSERTED])
+        searcher.searcher.upsert([None] * len(part), part, _UPSERT_BATCH)
+    write(searcher, folder)
+
+
 def _reorder(path: str, order: np.ndarray) -> None:
     """Changes the order of the candidates in a file, each with one row or several."""
     before = np.load(path, mmap_mode="r")
-    each = len(before) // len(order)
-    rows = (order[:, np.newaxis] * each + np.arange(each)).reshape(-1)
+    rows = _rows(order, len(before) // len(order))
     take_rows(before, rows, f"{path}.part")
     os.replace(f"{path}.part", path)
+
+
+def _rows(candidates: np.ndarray, each: int) -> np.ndarray:
+    """Returns the rows of candidates in a file with so many for each."""
+    if each == 1:
+        return candidates
+    return (candidates[:, np.newaxis] * each + np.arange(each)).reshape(-1)
 
 
 def write(searcher: Any, folder: str) -> None:
@@ -120,6 +195,11 @@ def write(searcher: Any, folder: str) -> None:
     assets = _read(folder, _ASSETS).decode()
     with open(os.path.join(folder, _ASSETS), "w", encoding="utf-8") as file:
         file.write(assets.replace(f'"{folder}{os.sep}', '"'))
+
+
+def holds_vectors(folder: str) -> bool:
+    """Tells whether the files in a local folder hold the candidates' vectors."""
+    return os.path.exists(os.path.join(folder, VECTORS))
 
 
 def load_native(folder: str) -> Any:

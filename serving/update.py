@@ -3,13 +3,11 @@
 """A servable brought up to date with its catalogue, without training anything.
 
 CandidateEmbedder embeds only what the servable before does not know by its fingerprint;
-here these are put into its index, which ScaNN can change natively: each in the
-partition that is nearest, by the codes that were learned. What is gone makes room for
-what is new. After many changes, or where the knobs are others, the index is built anew
-of the same vectors.
+here these are put into its index: each in the partition that is nearest, by the codes
+that were learned. What is gone makes room for what is new. After many changes, or where
+the knobs are others, the index is built anew of the same vectors.
 """
 
-import dataclasses
 import functools
 import logging
 import os
@@ -21,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving import manifest, scann_files
+from serving import manifest, native, scann_files
 from serving.candidates import (
     FINGERPRINT,
     ID,
@@ -32,67 +30,43 @@ from serving.candidates import (
 from serving.errors import UserError
 from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.mapped import take_rows
-from serving.native import NativeEngine, has_native_engine, read_catalogue
-from serving.servable import check_ids, refuse_twice
+from serving.native import has_native_engine, read_catalogue
+from serving.servable import SCANN_FILES, check_ids, refuse_twice
 from serving.texts import large_strings
-
-_UPSERT_BATCH = 256
-_UPSERTED = 1024
-"""Candidates put into an index at a time, a multiple of the batch."""
-_HEAD_START_S = 0.01
 
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Changes:
+class Changes(NamedTuple):
     """How the rows of an index become those of a changed catalogue."""
 
-    overwritten: np.ndarray
-    """int64 [m, 2]: rows that get another vector, and the new catalogue's row of it."""
-    appended: np.ndarray
-    """int64: rows of the new catalogue that get a row of their own at the end."""
-    deleted: np.ndarray
-    """int64: rows of the index that go, descending; the last one moves to each."""
     order: np.ndarray
     """int64 [new candidates]: the new catalogue's row of each row of the index then."""
-    counts: Mapping[str, int]
+    counts: dict[str, int]
     """How many candidates were added, changed and removed."""
 
 
 def plan_changes(place: np.ndarray, is_embedded: np.ndarray, before: int) -> Changes:
-    """Plans the fewest changes of an index.
+    """Plans the rows of an index: what stays in their order, then what is new.
 
     Args:
       place: int64 [new candidates], the row that each has in the index, -1 for none.
       is_embedded: bool [new candidates], whether it comes with a new vector.
       before: Rows of the index.
     """
-    order = np.full(before, -1, np.int64)
-    known = np.flatnonzero(place >= 0)
-    order[place[known]] = known
-    changed = np.flatnonzero((place >= 0) & is_embedded)
-    new, gone = np.flatnonzero(place < 0), np.flatnonzero(order < 0)
+    row_of = np.full(before, -1)
+    known, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    row_of[place[known]] = known
+    # What is new takes the places of what goes, so that less moves.
+    gone = np.flatnonzero(row_of < 0)
     filled = min(len(new), len(gone))
-    order[gone[:filled]] = new[:filled]
-    deleted = gone[filled:][::-1]
-    order = np.concatenate([order, new[filled:]])
-    for row in deleted.tolist():
-        order[row] = order[-1]
-        order = order[:-1]
-    return Changes(
-        np.stack(
-            [
-                np.concatenate([place[changed], gone[:filled]]),
-                np.concatenate([changed, new[:filled]]),
-            ],
-            axis=1,
-        ),
-        new[filled:],
-        deleted,
-        order,
-        {"added": len(new), "changed": len(changed), "removed": len(gone)},
-    )
+    row_of[gone[:filled]] = new[:filled]
+    counts = {
+        "added": len(new),
+        "changed": int(np.count_nonzero(is_embedded[known])),
+        "removed": len(gone),
+    }
+    return Changes(np.concatenate([row_of[row_of >= 0], new[filled:]]), counts)
 
 
 class Update(NamedTuple):
@@ -107,9 +81,8 @@ class Update(NamedTuple):
     """Manifest of the servable before."""
     sources: np.ndarray
     """int64 [candidates], the row of each in the servable before, -1 for none."""
-    write_index: Callable[[str], None] | None
-    """Changes the index and writes ScaNN's files into a local folder, which is made,
-    all of it with Python's lock held; None: the index is to be built anew."""
+    write_index: Callable[[], None] | None
+    """Writes the index's files into the scratch folder; None: build it anew."""
 
 
 def update_candidates(
@@ -126,51 +99,52 @@ def update_candidates(
       previous_path: Folder of the servable before.
       towers: Fingerprint of the towers, which must be that servable's own.
       config: The index's knobs.
-      scratch: Local folder for the embeddings.
+      scratch: Local folder for the embeddings and ScaNN's files.
 
     Raises:
       UserError: The servable before is of other towers or has no native engine, a
         candidate that it does not know was not embedded, or ids are unfit.
     """
-    content = manifest.read(previous_path)
+    content = manifest.read_known(previous_path)
     if content.get("towers") != towers:
         raise UserError(
             f"the model in {previous_path} was made of other towers; its candidates "
             "can't be mixed with these: run the whole pipeline"
         )
     table, is_embedded, vectors = read_shards(candidates_path)
-    with futures.ThreadPoolExecutor() as pool:
-        placed = pool.submit(_place, read_catalogue(previous_path), table)
-        # Arrow is to be at work before ScaNN loads, which lets no Python run meanwhile.
-        futures.wait([placed], timeout=_HEAD_START_S)
-        engine = NativeEngine(previous_path)
-        place = placed.result()
+    place = _place(read_catalogue(previous_path), table)
     _refuse_lost(table, place, is_embedded)
     _check_ids(table, place)
-    changes = plan_changes(place, is_embedded, engine.size)
-    sources, is_changed = place[changes.order], is_embedded[changes.order]
-    vector_of = np.cumsum(is_embedded) - 1
+    changes = plan_changes(place, is_embedded, content["candidates"])
     told = {**_told(content), **changes.counts}
     told["since"] += sum(changes.counts.values())
-    config = _settled(config, engine.plan)
-    count, dimensions = len(table), engine.embeddings.shape[1]
-    plan = _kept_plan(config, engine.plan, told, dimensions)
-    write_index = None
+    previous_plan = IndexPlan(**content["index"])
+    config = _settled(config, previous_plan)
+    count, dimensions = len(table), content["dimensions"]
+    plan = _kept_plan(config, previous_plan, told, dimensions)
+    sources, is_changed = place[changes.order], is_embedded[changes.order]
+    vectors = vectors[(np.cumsum(is_embedded) - 1)[changes.order[is_changed]]]
     if plan is None:
         _log.info("the index is built anew: %s", told)
         told |= {"built": count, "since": 0}
-        plan = plan_index(config, count, dimensions)
-    else:
+    files = native.fetch(previous_path, scratch)
+    with native.damage_told(files):
+        before = native.map_vectors(files)
+    file, write_index = os.path.join(scratch, "embeddings.npy"), None
+    if plan:
+        scann = os.path.join(scratch, SCANN_FILES)
+        os.makedirs(scann)
+        if scann_files.holds_vectors(os.path.join(files, native.SCANN)):
+            file = os.path.join(scann, scann_files.VECTORS)
         write_index = functools.partial(
-            _change_index, engine, changes, vectors, vector_of
+            _write_index, files, sources, is_changed, vectors, scann
         )
-    embeddings = take_rows(
-        engine.embeddings,
-        np.maximum(sources, 0),
-        os.path.join(scratch, "embeddings.npy"),
-    )
-    embeddings[is_changed] = vectors[vector_of[changes.order[is_changed]]]
-    candidates = table_as_candidates(table.take(changes.order), embeddings)
+    with futures.ThreadPoolExecutor() as pool:
+        ordered = pool.submit(table.take, changes.order)
+        embeddings = take_rows(before, np.maximum(sources, 0), file)
+        embeddings[is_changed] = vectors
+        candidates = table_as_candidates(ordered.result(), embeddings)
+    plan = plan or plan_index(config, count, dimensions)
     return Update(candidates, plan, told, content, sources, write_index)
 
 
@@ -217,41 +191,17 @@ def _kept_plan(
     return wanted
 
 
-def _change_index(
-    engine: NativeEngine,
-    changes: Changes,
+def _write_index(
+    files: str,
+    sources: np.ndarray,
+    is_changed: np.ndarray,
     vectors: np.ndarray,
-    vector_of: np.ndarray,
     folder: str,
 ) -> None:
-    """Changes the index natively and writes its files.
-
-    Args:
-      engine: Of the servable before.
-      changes: What to change.
-      vectors: float32 [embedded, d].
-      vector_of: int64, the vector of each row of the new catalogue that has one.
-      folder: Where to.
-    """
-    searcher = engine.searcher
-    assert searcher is not None  # the plan is ScaNN's
-    index = searcher.searcher
-    for rows, new in (
-        (changes.overwritten[:, 0].tolist(), changes.overwritten[:, 1]),
-        ([None] * len(changes.appended), changes.appended),
-    ):
-        # In parts: while one is put in no other thread runs Python.
-        for at in range(0, len(rows), _UPSERTED):
-            part = slice(at, at + _UPSERTED)
-            index.upsert(rows[part], vectors[vector_of[new[part]]], _UPSERT_BATCH)
-    if len(changes.deleted):
-        index.delete(changes.deleted.tolist())
-    if index.size() != len(changes.order):
-        raise RuntimeError(
-            f"ScaNN holds {index.size()} candidates after the update, not "
-            f"{len(changes.order)}"
-        )
-    scann_files.write(searcher, folder)
+    """Writes ScaNN's files, see `scann_files.update`, from those of an engine."""
+    with native.damage_told(files):
+        before = os.path.join(files, native.SCANN)
+        scann_files.update(before, sources, is_changed, vectors, folder)
 
 
 def known_fingerprints(path: str) -> np.ndarray:

@@ -15,12 +15,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import candidates, histories, manifest
+from serving import candidates, histories, manifest, scann_files
 from serving.build import build_servable, update_servable
 from serving.candidates import Source
 from serving.errors import UserError
 from serving.evaluation import metrics
-from serving.index_config import IndexConfig
+from serving.index_config import IndexConfig, plan_index
 from serving.model import Recommender
 from serving.native import NativeEngine
 from serving.towers import Towers
@@ -374,6 +374,54 @@ def test_a_version_of_an_older_format_is_not_up_to_date(
     assert not is_up_to_date(str(tmp_path / "shards"), before, CONFIG)
 
 
+# The files of an index
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"leaves": 0},
+        {"quantize_centroids": True},
+        {"reorder_type": "bfloat16"},
+        {"reorder_type": "int8"},
+        {"reorder_type": "int8", "soar_lambda": 1.5},
+    ],
+    ids=str,
+)
+def test_files_are_those_that_scann_writes_of_the_whole(knobs, tmp_path):
+    vectors, new = clustered(5000, DIM, 30, 1), clustered(700, DIM, 30, 2)
+    config = IndexConfig(kind="scann", k=10, **{"leaves": 50, "reorder": 60} | knobs)
+    before, after, whole = (str(tmp_path / one) for one in ("before", "after", "whole"))
+    order = scann_files.build(vectors, plan_index(config, *vectors.shape), before)
+    # A row that goes for each of some others; what is left of the new comes last.
+    gone = np.random.default_rng(3).choice(5000, 300, replace=False)
+    sources = np.concatenate([np.arange(5000), np.full(400, -1)])
+    sources[gone] = -1
+    vector_of = np.empty(5400, np.int64)
+    vector_of[gone], vector_of[5000:] = np.arange(300), np.arange(300, 700)
+    is_new = sources < 0
+    os.makedirs(after)
+    scann_files.update(before, sources, is_new, new[vector_of[is_new]], after)
+    searcher = scann_files.load_native(before)
+    searcher.searcher.upsert(gone.tolist(), new[:300], 256)
+    searcher.searcher.upsert([None] * 400, new[300:], 256)
+    scann_files.write(searcher, whole)
+    files = set(os.listdir(whole))
+    assert set(os.listdir(after)) == files - {scann_files.VECTORS}
+    for name in files - {scann_files.VECTORS}:
+        ours, scanns = (pathlib.Path(one, name) for one in (after, whole))
+        if name.endswith(".npy"):  # their headers are spaced otherwise
+            np.testing.assert_array_equal(np.load(ours), np.load(scanns), name)
+        else:
+            assert ours.read_bytes() == scanns.read_bytes(), name
+    if scann_files.VECTORS in files:
+        written = np.load(os.path.join(whole, scann_files.VECTORS))
+        expected = np.concatenate([vectors[order], new[300:]])
+        expected[gone] = new[:300]
+        np.testing.assert_array_equal(written, expected)
+
+
 # The plan of an update
 
 
@@ -386,19 +434,13 @@ def test_the_plan_leads_from_the_rows_before_to_the_new_catalogue(data):
     place = np.array([before.index(one) if one in before else -1 for one in after])
     is_embedded = np.array([one in changed or one not in before for one in after])
     plan = plan_changes(place, is_embedded, len(before))
-    # Does to a list what ScaNN does to its index.
-    rows: list = [(one, "old") for one in before]
-    for row, new in plan.overwritten.tolist():
-        rows[row] = (after[new], "new")
-    rows += [(after[new], "new") for new in plan.appended.tolist()]
-    for row in plan.deleted.tolist():
-        rows[row] = rows[-1]
-        rows.pop()
-    assert [one for one, _ in rows] == [after[new] for new in plan.order.tolist()]
-    assert sorted(one for one, _ in rows) == sorted(after)
-    assert {one for one, age in rows if age == "new"} == {
-        one for one, is_new in zip(after, is_embedded, strict=True) if is_new
-    }
+    assert sorted(plan.order.tolist()) == list(range(len(after)))
+    # What stays keeps its order, and its row where as many come as go.
+    rows = [after[new] for new in plan.order.tolist()]
+    stayed = [one for one in rows if one in before]
+    assert stayed == [one for one in before if one in after]
+    if len(before) == len(after):
+        assert all(a == b for a, b in zip(before, rows, strict=True) if b in before)
     assert plan.counts == {
         "added": len(set(after) - set(before)),
         "changed": len(changed & set(before)),
