@@ -78,10 +78,12 @@ class Bench:
     def _plan(self, kind: str, server: servers.Server, **more: Any) -> Plan:
         """Returns what a load of a kind sends."""
         rest, by_grpc = ("rest", server.rest_port), ("grpc", server.grpc_port)
+        by_stub = ("stub", server.grpc_port)
         (protocol, port), path, bodies = {
             "predict": (rest, f"/v1/models/{MODEL}:predict", self._rows),
             "recommend": (rest, f"/v1/models/{MODEL}:recommend", self._asked),
             "gRPC Predict": (by_grpc, _PREDICT, self._messages),
+            "gRPC Predict, blocking stub": (by_stub, _PREDICT, self._messages),
             "baseline": (rest, "/recommend", self._flat),
         }[kind]
         settings = {"seconds": self._options.seconds, "connections": _CONNECTIONS}
@@ -142,7 +144,9 @@ class Bench:
         """Measures single requests, one after the other, beside the engine's times."""
         found: dict[str, Any] = {"engine": self.about["engine_ms"]}
         with served(self._version) as native:
-            for kind in ("predict", "recommend", "gRPC Predict"):
+            for kind in (
+                "predict", "recommend", "gRPC Predict", "gRPC Predict, blocking stub",
+            ):  # fmt: skip
                 runs = [
                     servers.send(self._plan(kind, native, connections=1))["ms"]
                     for _ in range(_RUNS)

@@ -36,7 +36,8 @@ class Plan:
     """What is sent, and how."""
 
     protocol: str
-    """rest or grpc."""
+    """rest, grpc (asyncio), or stub: TensorFlow Serving's blocking client, one call after
+    the other."""
     port: int
     path: str
     """Of a POST, or the full name of a gRPC method."""
@@ -305,12 +306,32 @@ async def _run_grpc(plan: Plan) -> dict[str, Any]:
     return result.as_values(plan.seconds)
 
 
+def _run_stub(plan: Plan) -> dict[str, Any]:
+    started = time.perf_counter()
+    result = Result(started + plan.warm_seconds)
+    end = started + plan.warm_seconds + plan.seconds
+    bodies = itertools.cycle([bytes.fromhex(one) for one in plan.bodies])
+    with grpc.insecure_channel(f"{_HOST}:{plan.port}") as channel:
+        call = channel.unary_unary(plan.path)
+        while (now := time.perf_counter()) < end:
+            try:
+                call(next(bodies), timeout=plan.limit)
+                result.add(now, "200")
+            except grpc.RpcError as error:
+                result.add(now, error.code().name)
+    return result.as_values(plan.seconds)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Carries out a plan."""
     plan = Plan(**json.loads(Path(arguments[0]).read_text()))
     uvloop.install()
-    run = {"rest": _run_rest, "grpc": _run_grpc}[plan.protocol]
-    Path(arguments[1]).write_text(json.dumps(asyncio.run(run(plan))))
+    if plan.protocol == "stub":
+        found = _run_stub(plan)
+    else:
+        run = {"rest": _run_rest, "grpc": _run_grpc}[plan.protocol]
+        found = asyncio.run(run(plan))
+    Path(arguments[1]).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
