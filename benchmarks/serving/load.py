@@ -36,7 +36,7 @@ class Plan:
     """What is sent, and how."""
 
     protocol: str
-    """rest, grpc (asyncio), or stub: TensorFlow Serving's blocking client, one call after
+    """rest, grpc (asyncio), or stub: a blocking client's, one call after
     the other."""
     port: int
     path: str
