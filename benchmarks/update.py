@@ -8,6 +8,7 @@ vector, a quarter goes, a quarter is new. Measure on a quiet machine.
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -27,7 +28,8 @@ PROTOCOL = (
     "42; new vectors are others times numbers drawn evenly from 0 to 1; wall seconds, "
     "all cores, median of 3 rounds: in memory is ScaNN's training against its own "
     "updates, with files is from the vectors, or the files before, to files, version "
-    "is from shards to a whole version with both engines; recall@10 by id of the "
+    "is from shards to a whole version with both engines, that of the round before "
+    "being removed; recall@10 by id of the "
     "native engine against exact search of the new catalogue, all query ids, as built"
 )
 STEPS = ("in memory", "with files", "version")
@@ -59,6 +61,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         paths: dict[str, str] = {}
 
         def fresh(kind: str) -> str:
+            if kind in paths:
+                shutil.rmtree(paths[kind])
             paths[kind] = tempfile.mkdtemp(dir=folder)
             return paths[kind]
 
@@ -156,9 +160,11 @@ def _index_alone(changed: _Changed, before: str, folder: str) -> dict[str, list[
         started = time.perf_counter()
         built = scann_files.train(changed.vectors, plan)
         in_memory = time.perf_counter() - started
-        scann_files.write(built, os.path.join(folder, f"built-{number}"))
+        written = os.path.join(folder, f"built-{number}")
+        scann_files.write(built, written)
         taken["in memory"][0].append(in_memory)
         taken["with files"][0].append(time.perf_counter() - started)
+        shutil.rmtree(written)
         searcher = scann_files.load_native(files)
         started = time.perf_counter()
         searcher.searcher.upsert(rows, vectors, 256)
@@ -170,6 +176,7 @@ def _index_alone(changed: _Changed, before: str, folder: str) -> dict[str, list[
         started = time.perf_counter()
         _update_files(files, sources, new, folder_after)
         taken["with files"][1].append(time.perf_counter() - started)
+        shutil.rmtree(folder_after)
     return {
         step: [statistics.median(one) for one in both] for step, both in taken.items()
     }
