@@ -60,21 +60,20 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         seconds = _index_alone(changed, before, folder)
         paths: dict[str, str] = {}
 
-        def fresh(kind: str) -> str:
+        def empty(kind: str) -> None:
             if kind in paths:
                 shutil.rmtree(paths[kind])
             paths[kind] = tempfile.mkdtemp(dir=folder)
-            return paths[kind]
+
+        def rebuild() -> None:
+            build_servable(towers, whole, config, paths["rebuilt"], about)
+
+        def update() -> None:
+            update_servable(towers, part, before, config, paths["updated"], about)
 
         seconds["version"] = [
-            _median(
-                lambda: build_servable(towers, whole, config, fresh("rebuilt"), about)
-            ),
-            _median(
-                lambda: update_servable(
-                    towers, part, before, config, fresh("updated"), about
-                )
-            ),
+            _median(rebuild, lambda: empty("rebuilt")),
+            _median(update, lambda: empty("updated")),
         ]
         recall = {
             kind: _recall(path, workload.queries)
@@ -196,10 +195,11 @@ def _update_files(
     scann_files.update(before, sources, is_new, new, folder)
 
 
-def _median(work: Callable[[], None]) -> float:
+def _median(work: Callable[[], None], prepare: Callable[[], None]) -> float:
     """Returns the median seconds of a few rounds."""
     taken = []
     for _ in range(ROUNDS):
+        prepare()
         started = time.perf_counter()
         work()
         taken.append(time.perf_counter() - started)
