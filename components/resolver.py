@@ -89,6 +89,9 @@ class LatestBlessedServableStrategy(LatestBlessedModelStrategy):
     evaluates.
     """
 
+    KIND = "servable"
+    """What it finds, as `components.pushes` names it."""
+
     def __init__(self, interactions: str):
         """Remembers which data is wanted.
 
@@ -96,7 +99,7 @@ class LatestBlessedServableStrategy(LatestBlessedModelStrategy):
             interactions: That part of a manifest's config, as JSON: TFX's own form of
                 a strategy's config can't hold a null.
         """
-        self._wanted = _trained_on(json.loads(interactions))
+        self._wanted = trained_on(json.loads(interactions))
 
     def resolve_artifacts(
         self,
@@ -129,11 +132,13 @@ class LatestBlessedServableStrategy(LatestBlessedModelStrategy):
         if not manifest.exists(path):
             return False  # the towers
         config = manifest.read(path)["config"]
-        return _trained_on(config["interactions"]) == self._wanted
+        return trained_on(config["interactions"]) == self._wanted
 
 
 class LatestBlessedTowersStrategy(LatestBlessedServableStrategy):
     """Finds the towers in that servable, to begin a training with or to embed by."""
+
+    KIND = "towers"
 
     def resolve_artifacts(
         self,
@@ -170,7 +175,7 @@ def _inputs_of(store: metadata_store.MetadataStore, made: types.Artifact) -> set
     }
 
 
-def _trained_on(interactions: dict[str, Any]) -> dict[str, Any]:
+def trained_on(interactions: dict[str, Any]) -> dict[str, Any]:
     """Returns what decides which interactions are in which split."""
     keys = ("source", "split", "query_id", "candidate_id", "timestamp")
     return {key: interactions.get(key) for key in keys}

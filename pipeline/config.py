@@ -38,6 +38,7 @@ from pipeline.sources import (
 from serving.errors import UserError
 from serving.evaluation.config import EvaluationConfig
 from serving.index_config import IndexConfig
+from serving.registry.config import RegistryConfig
 from trainer.config import ModelConfig, TrainingConfig
 from trainer.feature_config import (
     FEATURE_TYPES,
@@ -554,6 +555,163 @@ class ValidationConfig(_Strict):
     """Features whose findings are told but never stop the run."""
 
 
+class BeamRunnerConfig(_Strict):
+    """What runs a Beam pipeline."""
+
+    runner: Literal[
+        "DirectRunner", "PortableRunner", "FlinkRunner", "SparkRunner", "DataflowRunner"
+    ] = "DirectRunner"
+    """DirectRunner is this machine, in memory; the others are told where to go by
+    `args`."""
+    args: list[str] = []
+    """More arguments for Beam, e.g. --direct_num_workers=2."""
+
+
+_NEEDED: dict[str, dict[str, str]] = {
+    "DirectRunner": {},
+    "PortableRunner": {"--job_endpoint": "HOST:8099"},
+    "FlinkRunner": {"--flink_master": "HOST:8081"},
+    "SparkRunner": {"--spark_master_url": "spark://HOST:7077"},
+    "DataflowRunner": {
+        "--project": "ID",
+        "--region": "europe-west4",
+        "--temp_location": "gs://BUCKET/FOLDER",
+    },
+}
+"""Arguments without which a runner would do something else, or nothing."""
+_STAGING = {
+    "--sdk_container_image", "--environment_type", "--environment_config",
+    "--setup_file", "--extra_package",
+}  # fmt: skip
+"""Arguments that say how workers get this project."""
+
+
+def _is_elsewhere(one: BeamRunnerConfig) -> bool:
+    """Tells whether workers start without what is installed here."""
+    return one.runner != "DirectRunner"
+
+
+class BeamConfig(BeamRunnerConfig):
+    """What runs the nodes that are Beam pipelines."""
+
+    nodes: dict[str, BeamRunnerConfig] = {}
+    """By node, as `shortlist run` names them: what runs it in place of the above."""
+
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)([MGT])", re.ASCII)
+_GB = {"M": 1e-3, "G": 1.0, "T": 1e3}
+
+
+class ResourcesConfig(_Strict):
+    """What a container may use; null: what the cluster gives."""
+
+    cpu: PositiveFloat | None = None
+    """Cores."""
+    memory: Annotated[str, Field(pattern=f"^{_MEMORY.pattern}$")] | None = None
+    """Such as 512M, 16G or 1.5T."""
+    gpu: Annotated[int, Field(ge=0)] = 0
+    """Accelerators."""
+    gpu_type: str = "nvidia.com/gpu"
+    """As Kubernetes names it; Vertex has names such as NVIDIA_TESLA_T4."""
+
+    @property
+    def memory_gb(self) -> float | None:
+        """The memory in gigabytes of 10^9 bytes."""
+        found = _MEMORY.fullmatch(self.memory or "")
+        return float(found[1]) * _GB[found[2]] if found else None
+
+
+class ContainersConfig(_Strict):
+    """How nodes run on Kubeflow and Vertex, where each is a container."""
+
+    image: Text | None = None
+    """What docker/pipeline.Dockerfile makes, where the cluster can pull it."""
+    resources: dict[str, ResourcesConfig] = {}
+    """By node, as `shortlist run` names them; `default` is for all others."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    """How often a node that failed is tried again."""
+
+
+class DatabaseConfig(_Strict):
+    """A database server with ML Metadata in it."""
+
+    host: Text
+    port: Annotated[int, Field(gt=0, lt=65536)]
+    database: Text
+    user: Text
+    password_file: Text | None = None
+    """File with the password, read when it is needed."""
+
+    def password(self) -> str | None:
+        """Reads the password.
+
+        Raises:
+          UserError: The file can't be read.
+        """
+        return _read_secret("metadata", "password_file", self.password_file)
+
+
+class MetadataConfig(_Strict):
+    """Where ML Metadata is; neither: in SQLite beside the runs."""
+
+    mysql: DatabaseConfig | None = None
+    postgresql: DatabaseConfig | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "MetadataConfig":
+        if self.mysql and self.postgresql:
+            raise ValueError("mysql and postgresql are two databases; take one out")
+        return self
+
+
+def _read_secret(section: str, key: str, path: str | None) -> str | None:
+    """Reads a file with a secret in it, None for no file."""
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise UserError(
+            f"{section}.{key}: can't read {path}: {error.strerror}"
+        ) from None
+
+
+class KubeflowConfig(_Strict):
+    """Where `shortlist submit --runner kubeflow` goes."""
+
+    host: Text | None = None
+    """Address of Kubeflow Pipelines, such as http://localhost:8080."""
+    namespace: Text | None = None
+    """Of a user, where Kubeflow has many."""
+    experiment: Text = "Default"
+    """Under which Kubeflow shows the run."""
+    token_file: Text | None = None
+    """File with a bearer token, read when it is needed."""
+
+    def token(self) -> str | None:
+        """Reads the token.
+
+        Raises:
+          UserError: The file can't be read.
+        """
+        return _read_secret("kubeflow", "token_file", self.token_file)
+
+
+class VertexConfig(_Strict):
+    """Where `shortlist submit --runner vertex` goes."""
+
+    project: Text | None = None
+    region: Text | None = None
+    """Such as europe-west4."""
+    service_account: Text | None = None
+    """In whose name the nodes run; null: the project's default."""
+    network: Text | None = None
+    """Full name of a network that the nodes are to be in."""
+    endpoint: Text | None = None
+    """Another address of the API, such as that of Private Service Connect."""
+
+
 class PipelineConfig(_Strict):
     """One pipeline, from its sources to its gates."""
 
@@ -575,8 +733,12 @@ class PipelineConfig(_Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     embedding_batch_size: PositiveInt = 4096
     """Candidates embedded in one call into the tower."""
-    beam_args: list[str] = []
-    """Arguments for Beam, e.g. --direct_num_workers=2."""
+    beam: BeamConfig = BeamConfig()
+    containers: ContainersConfig = ContainersConfig()
+    metadata: MetadataConfig = MetadataConfig()
+    registry: RegistryConfig = RegistryConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
+    vertex: VertexConfig = VertexConfig()
 
     @property
     def query_features(self) -> Features:
@@ -660,15 +822,55 @@ class PipelineConfig(_Strict):
     def _bigquery_has_a_project(self) -> "PipelineConfig":
         parts = (self.interactions, self.queries, self.candidates)
         for option in ("--project", "--temp_location"):
-            given = any(one.startswith(f"{option}=") for one in self.beam_args)
+            given = any(one.startswith(f"{option}=") for one in self.beam.args)
             if not given and any(
                 isinstance(part.source, BigQuerySource) for part in parts if part
             ):
                 raise ValueError(
-                    f"beam_args: BigQuery needs {option}; write [--project=ID, "
+                    f"beam.args: BigQuery needs {option}; write [--project=ID, "
                     "--temp_location=gs://BUCKET/FOLDER]"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _beam_knows_where_to_go(self) -> "PipelineConfig":
+        parts = {"beam": self.beam} | {
+            f"beam.nodes.{node}": one for node, one in self.beam.nodes.items()
+        }
+        for key, one in parts.items():
+            given = {arg.partition("=")[0] for arg in one.args}
+            for option, example in _NEEDED[one.runner].items():
+                if option not in given:
+                    raise ValueError(
+                        f"{key}.args: {one.runner} needs {option}; add "
+                        f"{option}={example}"
+                    )
+            if (
+                _is_elsewhere(one)
+                and not given & _STAGING
+                and not self.containers.image
+            ):
+                raise ValueError(
+                    f"{key}: the workers of {one.runner} need this project; set "
+                    "containers.image, or add --sdk_container_image=, --setup_file= or "
+                    f"--environment_type=PROCESS to {key}.args"
+                )
+        return self
+
+    def beam_args(self, node: str | None = None) -> list[str]:
+        """Returns Beam's arguments for a node, or for those without any of their own.
+
+        Workers elsewhere get this project by the image of the containers, where
+        nothing else is said.
+        """
+        one = self.beam if node is None else self.beam.nodes[node]
+        given = {arg.partition("=")[0] for arg in one.args}
+        image = (
+            [f"--sdk_container_image={self.containers.image}"]
+            if _is_elsewhere(one) and not given & _STAGING
+            else []
+        )
+        return [f"--runner={one.runner}", *image, *one.args]
 
     @model_validator(mode="after")
     def _ignored_are_read(self) -> "PipelineConfig":

@@ -5,20 +5,19 @@
 import hashlib
 import json
 import logging
+from collections.abc import Collection
 from typing import Any, TypeVar
 
-from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.components import (
-    Evaluator,
-    Transform,
-)
+from tfx.components import Transform
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.io import fileio
 from tfx.extensions.google_cloud_big_query.example_gen.component import (
     BigQueryExampleGen,
 )
+from tfx.orchestration import data_types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, transform_pb2
 from tfx.types import standard_artifacts
@@ -28,6 +27,7 @@ from components.bigquery_example_gen.queries import split_queries
 from components.candidate_embedder.component import CandidateEmbedder
 from components.catalogue_gen.component import CatalogueGen
 from components.columns import WEIGHT_FEATURE, Column, Kind
+from components.evaluator.component import GatedEvaluator
 from components.evaluator.eval_config import make_eval_config
 from components.example_cleaner.component import ExampleCleaner
 from components.example_validator.component import SchemaValidator
@@ -41,6 +41,7 @@ from components.index_tuner.component import IndexTuner
 from components.interaction_preparer.component import InteractionPreparer
 from components.interaction_preparer.preparation import Preparation
 from components.pusher.component import AtomicPusher
+from components.registry_pusher.component import RegistryPusher
 from components.resolver import (
     EarlierSpanStrategy,
     LatestBlessedServableStrategy,
@@ -64,12 +65,14 @@ from pipeline.config import (
 )
 from pipeline.fingerprint import fingerprint
 from pipeline.layout import Layout
+from pipeline.metadata import connection_to
 from pipeline.sources import (
     FILE_FORMATS,
     BigQuerySource,
     TfdsSource,
     TfRecordSource,
 )
+from serving.errors import UserError
 from trainer.feature_config import Features, dump_features
 
 _DATA_CODE = (
@@ -114,28 +117,24 @@ def build_pipeline(
 
     Returns:
       The pipeline, with the cache on.
+
+    Raises:
+      UserError: The config has settings of a node that is not there.
     """
-    nodes = (_UpdateNodes if update else _Nodes)(config, layout)
+    nodes = (UpdateNodes if update else Nodes)(config, layout)
+    components = nodes.all()
+    nodes.refuse_unknown()
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=layout.artifacts,
-        components=nodes.all(),
+        components=components,
         enable_cache=True,
-        metadata_connection_config=_sqlite(layout.metadata),
-        beam_pipeline_args=config.beam_args,
+        metadata_connection_config=connection_to(config.metadata, layout),
+        beam_pipeline_args=config.beam_args(),
     )
 
 
-def _sqlite(path: str) -> metadata_store_pb2.ConnectionConfig:
-    """Says where ML Metadata is; TFX's own helper makes the folder at once."""
-    source = metadata_store_pb2.SqliteMetadataSourceConfig(
-        filename_uri=path,
-        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
-    )
-    return metadata_store_pb2.ConnectionConfig(sqlite=source)
-
-
-class _Nodes:
+class Nodes:
     """The nodes of one pipeline and the channels between them."""
 
     def __init__(self, config: PipelineConfig, layout: Layout):
@@ -143,6 +142,7 @@ class _Nodes:
         self._layout = layout
         self._nodes: list[BaseNode] = []
         self._schemas: dict[str, types.BaseChannel] = {}
+        self._statistics: dict[str, types.BaseChannel] = {}
         self._previous: types.BaseChannel | None = None
         """The servable that is brought up to date, if any."""
 
@@ -158,8 +158,35 @@ class _Nodes:
         """Keeps a node, under an id of its own where its class is used twice."""
         if node_id:
             component = component.with_id(node_id)
+        name = self._name_of(component)
+        if name in self._config.beam.nodes:
+            if not isinstance(component, BaseBeamComponent):
+                raise UserError(f"beam.nodes.{name}: {name} is no Beam pipeline")
+            component.with_beam_pipeline_args(self._config.beam_args(name))
         self._nodes.append(component)
         return component
+
+    def _name_of(self, component: BaseNode) -> str:
+        """Returns what `shortlist run` calls a node."""
+        return component.id
+
+    def refuse_unknown(self) -> None:
+        """Refuses settings of nodes that are not there.
+
+        Raises:
+          UserError: There are such.
+        """
+        known = [self._name_of(node) for node in self._nodes]
+        for key, asked in self._settings_of_nodes().items():
+            for name in sorted(set(asked) - set(known)):
+                raise UserError(
+                    f"{key}.{name}: the pipeline has no such node; give one of "
+                    f"{', '.join(sorted(known))}"
+                )
+
+    def _settings_of_nodes(self) -> dict[str, Collection[str]]:
+        """Returns the nodes that the config names, by its keys."""
+        return {"beam.nodes": self._config.beam.nodes}
 
     def _data(self) -> tuple[types.BaseChannel, types.BaseChannel]:
         """Reads, validates and cleans both sources."""
@@ -251,8 +278,15 @@ class _Nodes:
                 split=split,
                 last_spans=source.last_spans,
                 fingerprint=code,
+                **self._file_parameters(name, source.path),
             )
         return self._add(component, f"ExampleGen.{name}").outputs["examples"]
+
+    def _file_parameters(
+        self, name: str, path: str
+    ) -> dict[str, data_types.RuntimeParameter]:
+        """Returns what of a source of files is told when the pipeline runs."""
+        return {}
 
     def _check(
         self,
@@ -280,7 +314,8 @@ class _Nodes:
                 columns=columns_of(config),
                 derived=derived,
                 schema_file=config.schema_file,
-                fingerprint=fingerprint(*_DATA_CODE) + _digest(config.schema_file),
+                schema_text=_read_text(config.schema_file),
+                fingerprint=fingerprint(*_DATA_CODE),
             ),
             f"SchemaGen.{name}",
         ).outputs["schema"]
@@ -294,7 +329,7 @@ class _Nodes:
             ),
             f"ExampleValidator.{name}",
         )
-        self._schemas[name] = schema
+        self._schemas[name], self._statistics[name] = schema, statistics
         return [validator, *self._compare(name, statistics, config)]
 
     def _compare(
@@ -498,7 +533,7 @@ class _Nodes:
         """Finds the last blessed model of the same interactions."""
         resolver = Resolver(
             strategy_class=strategy,
-            config={"interactions": json.dumps(_identity(self._config)[INTERACTIONS])},
+            config={"interactions": json.dumps(identity(self._config)[INTERACTIONS])},
             model=types.Channel(type=standard_artifacts.Model),
             model_blessing=types.Channel(type=_blessing_type(self._config)),
         )
@@ -526,21 +561,13 @@ class _Nodes:
                 previous=self._previous,
                 about={
                     "pipeline": config.name,
-                    "config": _identity(config),
+                    "config": identity(config),
                 },
                 fingerprint=code,
             )
         )
         model = indexer.outputs["model"]
-        previous = self._add(
-            Resolver(
-                strategy_class=LatestOtherBlessedModelStrategy,
-                candidate=model,
-                model=types.Channel(type=standard_artifacts.Model),
-                model_blessing=types.Channel(type=_blessing_type(config)),
-            ),
-            "LatestBlessedModel",
-        ).outputs["model"]
+        previous = self._baseline(model)
         index_evaluator = self._add(
             IndexEvaluator(
                 model=model,
@@ -551,6 +578,7 @@ class _Nodes:
                 previous_model=previous,
                 histories=list(_preparation(config).histories),
                 fingerprint=code,
+                gates=self._gates(),
             )
         )
         model_blessing = None
@@ -563,7 +591,7 @@ class _Nodes:
                 "catalogue in shards (index.shards is %d)",
                 config.index.shards,
             )
-        self._add(
+        pusher = self._add(
             AtomicPusher(
                 model=model,
                 model_blessing=model_blessing,
@@ -575,9 +603,42 @@ class _Nodes:
                     )
                 ),
                 fingerprint=code,
+                **self._push_options(towers),
             ),
             "Pusher",
         )
+        if config.registry.is_there:
+            self._add(
+                RegistryPusher(
+                    pushed_model=pusher.outputs["pushed_model"],
+                    model=model,
+                    name=config.registry.name or config.name,
+                    registry=config.registry,
+                    config_hash=_hash(identity(config)),
+                )
+            )
+
+    def _baseline(self, model: types.BaseChannel) -> types.BaseChannel:
+        """Finds the last blessed servable that one can be compared with."""
+        resolver = Resolver(
+            strategy_class=LatestOtherBlessedModelStrategy,
+            candidate=model,
+            model=types.Channel(type=standard_artifacts.Model),
+            model_blessing=types.Channel(type=_blessing_type(self._config)),
+        )
+        return self._add(resolver, "LatestBlessedModel").outputs["model"]
+
+    def _gates(self) -> dict[str, data_types.RuntimeParameter]:
+        """Returns the bounds of IndexEvaluator that are told when it runs."""
+        return {}
+
+    def _min_top_k_accuracy(self) -> data_types.RuntimeParameter | None:
+        """Returns Evaluator's bound, if it is told when it runs."""
+        return None
+
+    def _push_options(self, towers: types.BaseChannel) -> dict[str, Any]:
+        """Returns what else Pusher is to know."""
+        return {}
 
     def _knobs(
         self,
@@ -609,25 +670,26 @@ class _Nodes:
         previous: types.BaseChannel,
         interactions: types.BaseChannel,
         code: str,
-    ) -> Evaluator:
+    ) -> GatedEvaluator:
         """Judges the servable by slice, against the latest blessed one."""
         return self._add(
-            Evaluator(
+            GatedEvaluator(
                 examples=interactions,
                 model=model,
                 baseline_model=previous,
-                example_splits=["eval"],
                 schema=self._schemas[INTERACTIONS],
                 eval_config=make_eval_config(
                     self._config.interactions.candidate_id,
                     self._config.evaluation,
                     code,
                 ),
-            )
+                min_top_k_accuracy=self._min_top_k_accuracy(),
+            ),
+            "Evaluator",
         )
 
 
-class _UpdateNodes(_Nodes):
+class UpdateNodes(Nodes):
     """The nodes that bring a servable up to date with its catalogue."""
 
     @property
@@ -731,11 +793,18 @@ def _derived(config: PipelineConfig) -> list[Column]:
     return columns
 
 
-def _digest(schema_file: str | None) -> str:
-    """Returns a hash of a written schema, so that an edit is not taken from cache."""
-    if not schema_file:
+def _hash(values: Any) -> str:
+    """Returns a hash of JSON-able values, 16 hex digits."""
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_text(path: str | None) -> str:
+    """Returns what a file holds, "" for none."""
+    if not path:
         return ""
-    return hashlib.sha256(fileio.open(schema_file, "rb").read()).hexdigest()[:16]
+    with fileio.open(path) as file:
+        return file.read()
 
 
 def _with_slices(columns: list[Column], config: PipelineConfig) -> list[Column]:
@@ -768,11 +837,11 @@ def is_declared_alike(config: PipelineConfig, before: dict[str, Any]) -> bool:
         return {name: one for name, one in candidates.items() if name != "source"}
 
     # As JSON has it, which the manifest went through.
-    now = json.loads(json.dumps(_identity(config)))
+    now = json.loads(json.dumps(identity(config)))
     return declared(now) == declared(before)
 
 
-def _identity(config: PipelineConfig) -> dict[str, Any]:
+def identity(config: PipelineConfig) -> dict[str, Any]:
     """Returns what a model is made from, without paths of this machine.
 
     Another checkout, or the same files in another folder, is the same data.

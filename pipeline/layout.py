@@ -41,6 +41,11 @@ class Layout:
         return os.path.join(self.home, "serving")
 
     @property
+    def pushes(self) -> str:
+        """What was pushed by nodes in containers, `components.pushes`."""
+        return os.path.join(self.home, "pushes")
+
+    @property
     def summary(self) -> str:
         """The last run's summary, JSON."""
         return os.path.join(self.home, "summary.json")

@@ -6,6 +6,7 @@ A copy may be watched while it grows: a server must not take a part of it for a 
 nor a file that a full disk or a bad transfer has changed.
 """
 
+import hashlib
 import json
 import os
 import zlib
@@ -40,6 +41,18 @@ def write(path: str) -> None:
 def exist(path: str) -> bool:
     """Tells whether the version in the folder `path` has checksums."""
     return tf.io.gfile.exists(os.path.join(path, FILE))
+
+
+def digest(path: str) -> str:
+    """Returns a hash of what is in a version with checksums, 16 hex digits.
+
+    Raises:
+      UserError: It has none, or they are damaged.
+    """
+    if not exist(path):
+        raise UserError(f"{path} has no {FILE}; push the model again")
+    text = json.dumps(sorted(_read(path).items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_whole(path: str) -> bool:

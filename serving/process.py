@@ -25,7 +25,17 @@ from serving.errors import UserError
 # hand out tf-keras instead when this is set before the first TensorFlow import.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
-_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "tf_keras")
+# MLflow's own defaults try for two minutes what can't be reached, and print addresses
+# and progress between what a command says.
+for _name, _value in {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "tf_keras", "mlflow")
 _OUR_LOGGERS = ("components", "pipeline", "serving", "trainer")
 
 

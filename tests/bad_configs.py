@@ -193,9 +193,10 @@ CASES = [
     ),
     bad(
         "key that is nowhere",
-        "shop.yaml, line 2: unknown key 'colour'; the keys here are beam_args, "
-        "candidates, data_dir, embedding_batch_size, evaluation, index, "
-        "interactions, model, name, queries, statistics, training, tuner, validation",
+        "shop.yaml, line 2: unknown key 'colour'; the keys here are beam, candidates, "
+        "containers, data_dir, embedding_batch_size, evaluation, index, interactions, "
+        "kubeflow, metadata, model, name, queries, registry, statistics, training, "
+        "tuner, validation, vertex",
         "name: shop",
         "name: shop\ncolour: blue",
     ),
@@ -659,7 +660,7 @@ CASES = [
     ),
     bad(
         "BigQuery without a project",
-        "shop.yaml: beam_args: BigQuery needs --project; write [--project=ID, "
+        "shop.yaml: beam.args: BigQuery needs --project; write [--project=ID, "
         "--temp_location=gs://BUCKET/FOLDER]",
         "{csv: orders.csv}",
         "{bigquery: shop.sales.orders}",

@@ -23,6 +23,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import records
+from components.artifacts import found
 from serving.candidates import Source, embed, parse, shard_schema
 from serving.index_config import SHARDS, shard_name
 from serving.shards import shard_of
@@ -149,7 +150,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         (previous,) = [
             path_utils.serving_model_path(one.uri)
-            for one in input_dict.get(PREVIOUS_KEY) or []
+            for one in found(input_dict.get(PREVIOUS_KEY))
         ] or [None]
         embed = _Embed(model_path, source, exec_properties[BATCH_SIZE_KEY], previous)
         shards = exec_properties[SHARDS_KEY]

@@ -4,16 +4,11 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import artifact, component_spec, standard_artifacts
+from tfx.types import component_spec, standard_artifacts
 
+from components.artifacts import CleaningReport
 from components.example_cleaner import executor
 from serving.errors import UserError
-
-
-class CleaningReport(artifact.Artifact):
-    """What an ExampleCleaner found and dropped, as `report.json`."""
-
-    TYPE_NAME = "CleaningReport"
 
 
 def _examples() -> component_spec.ChannelParameter:

@@ -17,6 +17,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.utils import io_utils
 
 from components import records
 from components.findings import Finding
@@ -289,8 +290,7 @@ def _writer(
 
 def _write_report(reports: Any, path: str) -> None:
     report = {key: summarize(reports, key) for key in _OUTPUT_OF}
-    with fileio.open(path, "w") as file:
-        file.write(json.dumps(report, indent=2) + "\n")
+    io_utils.write_string_file(path, json.dumps(report, indent=2) + "\n")
 
 
 def summarize(reports: Iterable[FileReport], source: str) -> dict[str, Any]:

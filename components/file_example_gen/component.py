@@ -10,6 +10,7 @@ from tfx import types
 from tfx.components import FileBasedExampleGen
 from tfx.components.example_gen import utils
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.proto import example_gen_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
@@ -31,6 +32,8 @@ class FileExampleGenSpec(standard_component_specs.FileBasedExampleGenSpec):
         executor.PATTERN_KEY: component_spec.ExecutionParameter(type=str),
         executor.LAST_SPANS_KEY: component_spec.ExecutionParameter(type=int),
         executor.CODE_KEY: component_spec.ExecutionParameter(type=str),
+        executor.PATH_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.UNTIL_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
 
@@ -62,6 +65,8 @@ class FileExampleGen(FileBasedExampleGen):
         split: Mapping[str, Any],
         last_spans: int = 1,
         fingerprint: str = "",
+        path: data_types.RuntimeParameter | None = None,
+        until: data_types.RuntimeParameter | None = None,
     ) -> None:
         """Constructs a FileExampleGen component.
 
@@ -74,6 +79,8 @@ class FileExampleGen(FileBasedExampleGen):
             last_spans: Spans to read, the latest one included.
             fingerprint: Of the code behind this component; another one means another
                 execution.
+            path: In place of `pattern`, told when it runs.
+            until: The last span or date to read, told when it runs; "": the latest.
 
         Raises:
             UserError: If a value is missing or wrong.
@@ -106,6 +113,8 @@ class FileExampleGen(FileBasedExampleGen):
             pattern=rest,
             last_spans=last_spans,
             fingerprint=fingerprint,
+            path=path,
+            until=until,
             examples=types.Channel(type=standard_artifacts.Examples),
         )
         # The parent's constructor builds the standard spec, without our parameters.

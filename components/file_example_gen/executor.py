@@ -21,6 +21,8 @@ COLUMNS_KEY = "columns"
 SPLIT_KEY = "split"
 PATTERN_KEY = "pattern"
 LAST_SPANS_KEY = "last_spans"
+PATH_KEY = "path"
+UNTIL_KEY = "until"
 CODE_KEY = "fingerprint"
 
 
@@ -38,8 +40,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: Empty.
             output_dict: `examples`, one Examples artifact.
-            exec_properties: `input_base`, `pattern`, `last_spans`, and as JSON
-                `format`, `columns` and `split`.
+            exec_properties: `input_base`, `pattern`, `last_spans`, as JSON `format`,
+                `columns` and `split`; maybe `path` in place of the first two, and
+                `until`, the last span or date to read, "" for the latest.
 
         Raises:
             UserError: If a file cannot be read, a value does not fit its column, or a
@@ -51,7 +54,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         pattern = exec_properties[PATTERN_KEY]
-        found = files.select(base, pattern, exec_properties[LAST_SPANS_KEY])
+        if exec_properties.get(PATH_KEY):
+            base, pattern = files.split_pattern(exec_properties[PATH_KEY])
+        until = files.parse_span(exec_properties.get(UNTIL_KEY) or "", pattern)
+        found = files.select(base, pattern, exec_properties[LAST_SPANS_KEY], until)
         shape = json.loads(exec_properties[FORMAT_KEY])
         shape["column_names"] = tuple(shape.get("column_names") or ())
         columns = tuple(load_columns(exec_properties[COLUMNS_KEY]))

@@ -8,6 +8,7 @@ latest span and version; a window takes the spans before it too.
 """
 
 import dataclasses
+import datetime
 import re
 
 import tensorflow as tf
@@ -51,7 +52,36 @@ class Selection:
     """Oldest first; (0,) for a pattern without spans."""
 
 
-def select(base: str, pattern: str, last_spans: int) -> Selection:
+def parse_span(text: str, pattern: str) -> int | None:
+    """Reads a span as a user names it.
+
+    Args:
+        text: A number, or a date as 2026-11-25 where the pattern has dates; "" for
+            the latest span.
+        pattern: Of the files.
+
+    Raises:
+        UserError: It is neither, or the pattern has no spans.
+    """
+    if not text:
+        return None
+    if not has_spans(pattern):
+        raise UserError(
+            f"until is {text}, but {pattern} has no spans: take it out, or put {{SPAN}}"
+            " or {YYYY}, {MM} and {DD} into the path"
+        )
+    try:
+        if "{SPAN" in pattern:
+            return int(text)
+        return (datetime.date.fromisoformat(text) - datetime.date(1970, 1, 1)).days
+    except ValueError:
+        wanted = "a number" if "{SPAN" in pattern else "a date such as 2026-11-25"
+        raise UserError(f"until is {text}: give {wanted}") from None
+
+
+def select(
+    base: str, pattern: str, last_spans: int, until: int | None = None
+) -> Selection:
     """Finds the files of the latest spans.
 
     Args:
@@ -59,12 +89,14 @@ def select(base: str, pattern: str, last_spans: int) -> Selection:
         pattern: Relative to it.
         last_spans: Length of the window that ends with the latest span, in spans; one
             that is not there, such as a day without a file, leaves a gap.
+        until: The span that is taken for the latest one; None: the latest that is
+            there.
 
     Raises:
         UserError: No file matches, or the pattern's spans can't be read.
     """
     whole = "/".join([base.rstrip("/"), pattern])
-    latest = _resolve(base, pattern, None)
+    latest = _resolve(base, pattern, until)
     if latest is None:
         raise UserError(f"no file matches {whole}: mend the path in the config")
     if not has_spans(pattern):

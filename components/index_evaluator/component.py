@@ -3,10 +3,12 @@
 """IndexEvaluator: spec and channels."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import IndexEvaluation
@@ -23,6 +25,10 @@ class IndexEvaluatorSpec(component_spec.ComponentSpec):
         executor.HISTORIES_KEY: component_spec.ExecutionParameter(type=str),
         executor.CONFIG_KEY: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+        **{
+            key: component_spec.ExecutionParameter(type=float, optional=True)
+            for key in executor.GATE_KEYS
+        },
     }
     INPUTS = {
         executor.MODEL_KEY: component_spec.ChannelParameter(
@@ -65,6 +71,7 @@ class IndexEvaluator(base_component.BaseComponent):
         previous_model: types.BaseChannel | None = None,
         histories: Sequence[str] = (),
         fingerprint: str = "",
+        gates: Mapping[str, data_types.RuntimeParameter] = MappingProxyType({}),
     ) -> None:
         """Constructs an IndexEvaluator component.
 
@@ -80,6 +87,7 @@ class IndexEvaluator(base_component.BaseComponent):
             histories: Features of the interactions that hold candidates which the
                 query is known to have interacted with.
             fingerprint: Of the code behind this component.
+            gates: Bounds that are told when it runs, by their names in the config.
         """
         super().__init__(
             IndexEvaluatorSpec(
@@ -91,6 +99,7 @@ class IndexEvaluator(base_component.BaseComponent):
                 previous_model=previous_model,
                 histories=json.dumps(list(histories)),
                 fingerprint=fingerprint,
+                **gates,
                 evaluation=types.Channel(type=IndexEvaluation),
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )

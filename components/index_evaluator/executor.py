@@ -8,11 +8,11 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 import serving.process
+from components.artifacts import found
 
 MODEL_KEY = "model"
 PREVIOUS_MODEL_KEY = "previous_model"
@@ -24,6 +24,8 @@ CANDIDATE_ID_KEY = "candidate_id"
 HISTORIES_KEY = "histories"
 CONFIG_KEY = "config"
 FINGERPRINT_KEY = "fingerprint"
+GATE_KEYS = ("min_recall_at_10", "max_p99_ms")
+"""Bounds that a run may be given in place of the config's."""
 
 REPORT_FILE = "report.json"
 _TRAIN_SPLIT, _EVAL_SPLIT = "train", "eval"
@@ -49,8 +51,8 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `model` (Model), `interactions` (Examples) and maybe
                 `previous_model` (Model).
             output_dict: `evaluation` (IndexEvaluation), `blessing` (InfraBlessing).
-            exec_properties: `query_id`, `candidate_id`, and as JSON `histories` and
-                `config`.
+            exec_properties: `query_id`, `candidate_id`, as JSON `histories` and
+                `config`, and maybe bounds of `GATE_KEYS`.
 
         Raises:
             UserError: The servable can't be loaded or answers with an error.
@@ -69,7 +71,7 @@ class Executor(base_executor.BaseExecutor):
         (model,) = input_dict[MODEL_KEY]
         previous = [
             path_utils.serving_model_path(one.uri)
-            for one in input_dict.get(PREVIOUS_MODEL_KEY) or []
+            for one in found(input_dict.get(PREVIOUS_MODEL_KEY))
         ]
         request = {
             "model": path_utils.serving_model_path(model.uri),
@@ -80,7 +82,7 @@ class Executor(base_executor.BaseExecutor):
             "query_id": exec_properties[QUERY_ID_KEY],
             "candidate_id": exec_properties[CANDIDATE_ID_KEY],
             "histories": json.loads(exec_properties[HISTORIES_KEY]),
-            "config": json.loads(exec_properties[CONFIG_KEY]),
+            "config": _config(exec_properties),
         }
         report = serving.process.ask_module(
             "serving.evaluation.evaluate", request, f"evaluating {request['model']}"
@@ -94,9 +96,16 @@ class Executor(base_executor.BaseExecutor):
         _bless(blessing, report["passed"])
 
 
+def _config(exec_properties: dict[str, Any]) -> dict[str, Any]:
+    """Returns what to measure, with the bounds that this run was given."""
+    config = json.loads(exec_properties[CONFIG_KEY])
+    given = {key: exec_properties.get(key) for key in GATE_KEYS}
+    config["gates"] |= {key: one for key, one in given.items() if one is not None}
+    return config
+
+
 def _bless(blessing: types.Artifact, passed: bool) -> None:
     """Writes the verdict where TFX's Pusher looks for it."""
     verdict = _BLESSED if passed else _NOT_BLESSED
     blessing.set_int_custom_property(_BLESSED_PROPERTY, int(passed))
-    with fileio.open(os.path.join(blessing.uri, verdict), "w") as file:
-        file.write("")
+    io_utils.write_string_file(os.path.join(blessing.uri, verdict), "")

@@ -20,6 +20,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.utils import io_utils
 
 from components import records
 from components.columns import WEIGHT_FEATURE
@@ -463,9 +464,7 @@ def _write_report(report: Report, path: str) -> None:
         else int(value)
         for name, value in vars(report).items()
     }
-    fileio.makedirs(os.path.dirname(path))
-    with fileio.open(path, "w") as file:
-        file.write(json.dumps(values))
+    io_utils.write_string_file(path, json.dumps(values))
 
 
 def _text(value: bytes | str) -> str:

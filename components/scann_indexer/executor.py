@@ -13,7 +13,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.artifacts import read_knobs
+from components.artifacts import found, read_knobs
 from serving.build import build_servable, update_servable
 from serving.index_config import SHARDS, IndexConfig, shard_name
 from serving.shards import check_not_empty, write_manifest
@@ -83,7 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             artifact_utils.get_single_uri(output_dict[MODEL_KEY])
         )
         about = json.loads(exec_properties[ABOUT_KEY])
-        for previous in input_dict.get(PREVIOUS_KEY) or []:
+        for previous in found(input_dict.get(PREVIOUS_KEY)):
             before = path_utils.serving_model_path(previous.uri)
             update_servable(towers_path, embeddings, before, index, path, about)
             return

@@ -22,6 +22,7 @@ class DeclaredSchemaGenSpec(standard_component_specs.SchemaGenSpec):
         executor.COLUMNS_KEY: component_spec.ExecutionParameter(type=str),
         executor.DERIVED_KEY: component_spec.ExecutionParameter(type=str),
         executor.SCHEMA_FILE_KEY: component_spec.ExecutionParameter(type=str),
+        executor.SCHEMA_TEXT_KEY: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
 
@@ -47,6 +48,7 @@ class DeclaredSchemaGen(SchemaGen):
         columns: Sequence[Column],
         derived: Sequence[Column] = (),
         schema_file: str | None = None,
+        schema_text: str = "",
         fingerprint: str = "",
     ) -> None:
         """Constructs a DeclaredSchemaGen component.
@@ -55,9 +57,10 @@ class DeclaredSchemaGen(SchemaGen):
             statistics: Channel of type `standard_artifacts.ExampleStatistics`.
             columns: What is declared of the source.
             derived: Features that later components add to the examples.
-            schema_file: A written schema (.pbtxt), to which only the derived features
-                are added; None: it is inferred and declared.
-            fingerprint: Of the code behind this component and of the written schema.
+            schema_file: Where a written schema (.pbtxt) is from, to which only the
+                derived features are added; None: it is inferred and declared.
+            schema_text: The written schema, so that a node elsewhere needs no file.
+            fingerprint: Of the code behind this component.
         """
         spec = DeclaredSchemaGenSpec(
             statistics=statistics,
@@ -66,6 +69,7 @@ class DeclaredSchemaGen(SchemaGen):
             columns=dump_columns(columns),
             derived=dump_columns(derived),
             schema_file=schema_file or "",
+            schema_text=schema_text,
             fingerprint=fingerprint,
             schema=types.Channel(type=standard_artifacts.Schema),
         )

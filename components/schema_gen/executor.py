@@ -19,6 +19,7 @@ from serving.errors import UserError
 COLUMNS_KEY = "columns"
 DERIVED_KEY = "derived"
 SCHEMA_FILE_KEY = "schema_file"
+SCHEMA_TEXT_KEY = "schema_text"
 FINGERPRINT_KEY = "fingerprint"
 
 _TYPES = {
@@ -58,19 +59,21 @@ class Executor(executor.Executor):
             executor.DEFAULT_FILE_NAME,
         )
         if exec_properties[SCHEMA_FILE_KEY]:
-            schema = _read(exec_properties[SCHEMA_FILE_KEY])
+            schema = _parse(
+                exec_properties[SCHEMA_TEXT_KEY], exec_properties[SCHEMA_FILE_KEY]
+            )
             known = {feature.name for feature in schema.feature}
             columns = [column for column in derived if column.name not in known]
         else:
             super().Do(input_dict, output_dict, exec_properties)
-            schema = _read(path)
+            schema = io_utils.parse_pbtxt_file(path, schema_pb2.Schema())
             columns = [*load_columns(exec_properties[COLUMNS_KEY]), *derived]
         io_utils.write_pbtxt_file(path, declare(schema, columns))
 
 
-def _read(path: str) -> schema_pb2.Schema:
+def _parse(text: str, path: str) -> schema_pb2.Schema:
     try:
-        return io_utils.parse_pbtxt_file(path, schema_pb2.Schema())
+        return text_format.Parse(text, schema_pb2.Schema())
     except text_format.ParseError as error:
         raise UserError(
             f"{path} is no schema ({error}): write it as TFX's schema.pbtxt"

@@ -13,7 +13,7 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.artifacts import write_findings
+from components.artifacts import found, write_findings
 from components.findings import FINDINGS_KEY, POLICY_KEY, Finding, Policy, act
 from components.shift_validator.shifts import DRIFT, Side, describe
 
@@ -53,7 +53,7 @@ class Executor(standard_executor.Executor):
             UserError: If a feature differs more than it may and the policy does not
                 let it pass.
         """
-        inputs = {**input_dict, _BASELINE: input_dict.get(_BASELINE) or []}
+        inputs = {**input_dict, _BASELINE: found(input_dict.get(_BASELINE))}
         result = super().Do(inputs, output_dict, exec_properties)
         source, check = exec_properties[SOURCE_KEY], exec_properties[CHECK_KEY]
         findings = _findings(inputs, output_dict, source, check)

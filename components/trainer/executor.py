@@ -11,6 +11,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
+from components.artifacts import found
 from trainer.inputs import STATE_DIR
 
 CANDIDATE_TRANSFORM_GRAPH_KEY = "candidate_transform_graph"
@@ -30,7 +31,9 @@ class Executor(executor.GenericExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> fn_args_utils.FnArgs:
-        fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
+        base = standard_component_specs.BASE_MODEL_KEY
+        inputs = {**input_dict, base: found(input_dict.get(base))}
+        fn_args = super()._GetFnArgs(inputs, output_dict, exec_properties)
         run = output_dict[standard_component_specs.MODEL_RUN_KEY]
         add_inputs(fn_args.custom_config, fn_args.eval_files, input_dict)
         fn_args.custom_config[STATE_DIR] = state_dir(self._context, run)

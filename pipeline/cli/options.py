@@ -5,8 +5,79 @@
 import argparse
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from serving.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.registry.config import RegistryConfig
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds the config and --set."""
+    parser.add_argument("config", help="YAML file, e.g. configs/movielens-100k.yaml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        dest="overrides",
+        help="override a config value, e.g. --set training.epochs=4; repeatable",
+    )
+
+
+def add_containers(parser: argparse.ArgumentParser) -> None:
+    """Adds what says where nodes run that are containers."""
+    parser.add_argument(
+        "--runner",
+        required=True,
+        choices=("kubeflow", "vertex"),
+        help="what runs the pipeline: Kubeflow Pipelines or Vertex AI",
+    )
+    parser.add_argument(
+        "--root",
+        required=True,
+        metavar="DIR",
+        help="folder of all pipelines' runs, which the nodes can reach, such as "
+        "gs://bucket/runs",
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="bring the last pushed model up to date with its catalogue, train nothing",
+    )
+
+
+def absolute_root(root: str) -> str:
+    """Returns a root that does not depend on the working folder."""
+    return root if "://" in root else os.path.abspath(root)
+
+
+def add_registry(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Adds what says which registry is asked."""
+    parser.add_argument(
+        "--registry",
+        required=required,
+        metavar="URL",
+        help="the model registry: the address of an MLflow server, or "
+        "vertex:PROJECT/REGION",
+    )
+
+
+def registry_config(options: argparse.Namespace) -> "RegistryConfig":
+    """Reads --registry."""
+    from serving.registry.config import RegistryConfig, VertexRegistryConfig
+
+    kind, _, where = options.registry.partition(":")
+    if kind != "vertex":
+        return RegistryConfig(mlflow=options.registry)
+    project, _, region = where.partition("/")
+    if not project or not region:
+        raise UserError(
+            f"--registry {options.registry}: write vertex:PROJECT/REGION, such as "
+            "vertex:shop/europe-west4"
+        )
+    return RegistryConfig(vertex=VertexRegistryConfig(project=project, region=region))
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:

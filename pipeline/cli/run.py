@@ -20,16 +20,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
-    parser.add_argument("config", help="YAML file, e.g. configs/movielens-100k.yaml")
+    shared.add_config(parser)
     shared.add_root(parser)
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        dest="overrides",
-        help="override a config value, e.g. --set training.epochs=4; repeatable",
-    )
     shared.add_format(parser)
 
 

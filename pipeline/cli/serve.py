@@ -6,11 +6,15 @@ import argparse
 import dataclasses
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import serving.process
+from pipeline.cli import options as shared
 from serving.errors import UserError
 from serving.server.options import ServerOptions
+
+if TYPE_CHECKING:
+    from serving.server.follower import Follower
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -35,6 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TensorFlow Serving's model config: names, base paths, version policies "
         "and labels; read again when it changes",
+    )
+    where.add_argument(
+        "--model",
+        metavar="models:/NAME@ALIAS",
+        help="a version in the model registry, by an alias, which is followed, or as "
+        "models:/NAME/NUMBER; needs --registry",
+    )
+    shared.add_registry(parser, required=False)
+    parser.add_argument(
+        "--cache-dir",
+        default=os.path.join("~", ".cache", "shortlist"),
+        metavar="DIR",
+        help="where versions of the registry are kept while they are served (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--name",
@@ -67,7 +85,10 @@ def execute(options: argparse.Namespace) -> int:
         from serving.server.model_config import ModelSettings, check_name, read_config
         from serving.server.run import run
 
-    if options.model_config_file:
+    follower = _follower(options) if options.model else None
+    if follower:
+        models = [follower.first()]
+    elif options.model_config_file:
         if options.name:
             raise UserError("--name is for --model-base-path or --root")
         models = read_config(options.model_config_file)
@@ -76,8 +97,21 @@ def execute(options: argparse.Namespace) -> int:
         for name in paths:
             check_name(name)
         models = [ModelSettings(name, path) for name, path in paths.items()]
-    run(models, server_options, options.model_config_file or "")
+    run(models, server_options, options.model_config_file or "", follower)
     return 0
+
+
+def _follower(options: argparse.Namespace) -> "Follower":
+    """Returns what follows --model in the registry."""
+    from serving.registry.base import open_registry, parse_address
+    from serving.server.follower import Follower
+
+    address = parse_address(options.model)
+    if options.name or not options.registry:
+        raise UserError("--model needs --registry, and no --name: it has one")
+    registry = open_registry(shared.registry_config(options))
+    folder = os.path.expanduser(options.cache_dir)
+    return Follower(address, registry, folder, options.poll_s)
 
 
 def _base_paths(options: argparse.Namespace) -> dict[str, str]:

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from serving.errors import UserError
 from serving.server.access import Access
 from serving.server.failure import Failure
+from serving.server.follower import Follower
 from serving.server.grpc_api import add_services
 from serving.server.metrics import Metrics
 from serving.server.model_config import ModelSettings, read_config
@@ -38,7 +39,10 @@ _SWITCH_S = 0.0005
 
 
 def run(
-    settings: Iterable[ModelSettings], options: ServerOptions, config: str = ""
+    settings: Iterable[ModelSettings],
+    options: ServerOptions,
+    config: str = "",
+    follower: Follower | None = None,
 ) -> None:
     """Serves models until SIGTERM or SIGINT.
 
@@ -46,6 +50,7 @@ def run(
       settings: What to serve at first.
       options: Of the server.
       config: A model config file that is read again when it changes.
+      follower: Of a model registry, which says what is served later.
 
     Raises:
       UserError: A port is taken, or a file of the options can't be read.
@@ -57,17 +62,21 @@ def run(
     # Threads answer batches side by side; none of them may take all cores.
     with threadpool_limits(1, "blas"):
         uvloop.install()
-        asyncio.run(Server(list(settings), options, config).serve())
+        asyncio.run(Server(list(settings), options, config, follower).serve())
 
 
 class Server:
     """A server with its two protocols."""
 
     def __init__(
-        self, settings: list[ModelSettings], options: ServerOptions, config: str = ""
+        self,
+        settings: list[ModelSettings],
+        options: ServerOptions,
+        config: str = "",
+        follower: Follower | None = None,
     ):
         """Takes what to serve and how."""
-        self._options, self._config = options, config
+        self._options, self._config, self._follower = options, config, follower
         self._metrics = Metrics()
         self._models = Models(settings, options, self._metrics)
         self._metrics.watch(self._models)
@@ -90,6 +99,7 @@ class Server:
         working = [
             self._models.watch(),
             *([self._watch_config()] if self._config else []),
+            *([self._follower.watch(self._models)] if self._follower else []),
         ]
         tasks = [asyncio.create_task(one) for one in working]
         if rest:

@@ -58,7 +58,7 @@ def test_the_command_line_tells_it_last_and_leaves_nothing_half_written(
 def test_bigquery_without_credentials_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     config = RIGHT.replace("{csv: log.csv}", "{bigquery: shop.sales.orders}")
-    options = "beam_args: [--project=shop, --temp_location=gs://shop/temp]\n"
+    options = "beam: {args: [--project=shop, --temp_location=gs://shop/temp]}\n"
     files = {**RIGHT_FILES, CONFIG: config + options}
     path = BadInput("no credentials", "", files).write(tmp_path)
     with pytest.raises(UserError) as caught:

@@ -276,7 +276,7 @@ def test_a_change_of_config_touches_its_own_nodes_only(override, changed):
 
 def test_beam_arguments_invalidate_nothing():
     assert parameters(build()) == parameters(
-        build("beam_args=[--direct_num_workers=2]")
+        build("beam.args=[--direct_num_workers=2]")
     )
 
 
@@ -305,7 +305,7 @@ def test_a_valid_split_is_transformed_and_watched():
 BIGQUERY = (
     "interactions.source={bigquery: shop.sales.orders}",
     "candidates.source={bigquery: SELECT * FROM shop.sales.products}",
-    "beam_args=[--project=shop, --temp_location=gs://bucket/tmp]",
+    "beam.args=[--project=shop, --temp_location=gs://bucket/tmp]",
 )
 
 
@@ -401,6 +401,16 @@ def test_without_a_schema_one_is_inferred():
     }
     assert ".pbtxt" not in files["SchemaGen.interactions"]
     assert "candidates.pbtxt" in files["SchemaGen.candidates"]
+
+
+def test_a_written_schema_goes_to_its_node_by_its_text(tmp_path):
+    path = tmp_path / "schema.pbtxt"
+    path.write_text('feature { name: "user_id" type: BYTES }')
+    found = parameters(build(f"interactions.schema={path}"))
+    assert "user_id" in found["SchemaGen.interactions"]["schema_text"]
+    path.write_text('feature { name: "other" type: BYTES }')
+    found = parameters(build(f"interactions.schema={path}"))
+    assert "other" in found["SchemaGen.interactions"]["schema_text"]
 
 
 def test_every_node_with_code_of_ours_goes_by_its_fingerprint(monkeypatch):

@@ -167,7 +167,7 @@ def test_a_remote_or_absolute_schema_is_left_alone(schema, small, tmp_path):
         ),
         ("evaluation.slices=[a, b]", "evaluation.slices", ["a", "b"]),
         ("evaluation.slices=[]", "evaluation.slices", []),
-        ("beam_args=[--direct_num_workers=2]", "beam_args", ["--direct_num_workers=2"]),
+        ("beam.args=[--direct_num_workers=2]", "beam.args", ["--direct_num_workers=2"]),
         ("interactions.split.seed=7", "interactions.split.seed", 7),
         ("interactions.schema=", "interactions.schema_file", None),
         ("index.leaves=null", "index.leaves", None),
@@ -290,9 +290,10 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
     [
         (
             "colour=1",
-            "unknown key 'colour'; the keys here are beam_args, candidates, data_dir, "
-            "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "queries, statistics, training, tuner, validation",
+            "unknown key 'colour'; the keys here are beam, candidates, containers, "
+            "data_dir, embedding_batch_size, evaluation, index, interactions, "
+            "kubeflow, metadata, model, name, queries, registry, statistics, "
+            "training, tuner, validation, vertex",
         ),
         (
             "interactions.source.xyz=1",
@@ -302,9 +303,10 @@ def test_an_unknown_key_names_its_nearest(override, key, nearest):
         # The methods of a split are no part of the path, but may be keys by mistake.
         (
             "random=3",
-            "unknown key 'random'; the keys here are beam_args, candidates, data_dir, "
-            "embedding_batch_size, evaluation, index, interactions, model, name, "
-            "queries, statistics, training, tuner, validation",
+            "unknown key 'random'; the keys here are beam, candidates, containers, "
+            "data_dir, embedding_batch_size, evaluation, index, interactions, "
+            "kubeflow, metadata, model, name, queries, registry, statistics, "
+            "training, tuner, validation, vertex",
         ),
         (
             "interactions.split.shuffle=3",
@@ -488,7 +490,7 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
             "evaluation.gates.min_recall_at_10: input should be less than or equal "
             "to 1, got 95",
         ),
-        ("beam_args=--x", "beam_args: input should be a valid list, got '--x'"),
+        ("beam.args=--x", "beam.args: input should be a valid list, got '--x'"),
         (
             "embedding_batch_size=0",
             "embedding_batch_size: input should be greater than 0, got 0",
