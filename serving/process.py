@@ -32,10 +32,11 @@ for _name, _value in {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
 }.items():
     os.environ.setdefault(_name, _value)
 
-_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "tf_keras", "mlflow")
+_NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "tf_keras")
 _OUR_LOGGERS = ("components", "pipeline", "serving", "trainer")
 
 

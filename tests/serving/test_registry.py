@@ -275,26 +275,23 @@ def test_what_was_served_goes_on_when_the_champion_can_not_be(
 # The command line
 
 
-def shortlist(*arguments: str) -> subprocess.CompletedProcess:
-    program = "import sys; from pipeline.cli.main import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=child_environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_models_are_listed_shown_promoted_and_compared(mlflow, registered, capsys):
+    from pipeline.cli.main import main
 
+    def shortlist(*arguments: str) -> tuple[int, str, str]:
+        code = main(["models", *arguments, "--registry", mlflow])
+        return code, *capsys.readouterr()
 
-def test_models_are_listed_shown_promoted_and_compared(mlflow, registered):
     registered("shown")
-    where = ("--registry", mlflow)
-    listed = shortlist("models", "list", "shown", *where, "--format", "json")
-    assert [one["version"] for one in json.loads(listed.stdout)] == ["3", "2", "1"]
-    promoted = shortlist("models", "promote", "shown", "2", *where)
-    assert promoted.stdout.startswith("shown 2: champion\n"), promoted.stderr
-    differing = shortlist("models", "diff", "shown", CHAMPION, "3", *where)
-    assert "  index: scann -> exact\n" in differing.stdout
-    refused = shortlist("models", "rollback", "shown", *where)
-    assert refused.returncode == 1 and refused.stdout == ""
-    assert refused.stderr == (
+    _, listed, _ = shortlist("list", "shown", "--format", "json")
+    assert [one["version"] for one in json.loads(listed)] == ["3", "2", "1"]
+    assert "shown" in shortlist("list")[1].splitlines()
+    assert shortlist("promote", "shown", "2")[1].startswith("shown 2: champion\n")
+    assert "  recall.10 = 0.97\n" in shortlist("show", "shown", "3")[1]
+    differing = shortlist("diff", "shown", CHAMPION, "3")[1]
+    assert "  index: scann -> exact\n" in differing
+    assert shortlist("rollback", "shown") == (
+        1, "",
         "shortlist models: version 2 of shown took nobody's place; promote another "
-        "version\n"
-    )
+        "version\n",
+    )  # fmt: skip
