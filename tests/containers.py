@@ -11,7 +11,7 @@ container's own command is TFX's entry point, with the arguments of the IR.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tfx.dsl.io import fileio
@@ -42,20 +42,31 @@ class Cluster:
         self.cached: set[str] = set()
         """Tasks of the last run whose outputs are of a run before."""
 
-    def run(self, spec: Mapping[str, Any], run: str, **parameters: Any) -> None:
+    def run(
+        self,
+        spec: Mapping[str, Any],
+        run: str,
+        only: Collection[str] = (),
+        **parameters: Any,
+    ) -> None:
         """Runs all tasks, each when those that it depends on are done.
 
         Args:
           spec: A pipeline spec as JSON has it.
           run: Name of the run.
+          only: Tasks to run, if any are named; of all others the outputs of the run
+            before are taken.
           **parameters: In place of defaults.
         """
         known = spec["root"]["inputDefinitions"]["parameters"]
         assert not set(parameters) - set(known), "no such parameter"
         defaults = {name: one.get("defaultValue") for name, one in known.items()}
         values = {**defaults, **parameters}
-        self.outputs, self.seconds, self.cached = {}, {}, set()
         tasks = dict(spec["root"]["dag"]["tasks"])
+        kept = set(tasks) - set(only) if only else set()
+        self.outputs = {name: self.outputs[name] for name in kept}
+        tasks = {name: task for name, task in tasks.items() if name not in kept}
+        self.seconds, self.cached = {}, set()
         while tasks:
             ready = [
                 name

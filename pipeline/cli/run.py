@@ -46,6 +46,12 @@ def execute(options: argparse.Namespace, update: bool = False) -> int:
             f"an update changes one index and index.shards is {config.index.shards}; "
             "run the pipeline instead: shortlist run"
         )
+    if "://" in options.root:
+        raise UserError(
+            f"--root {options.root}: a run on this machine keeps its metadata and its "
+            "lock there; name a folder of this machine, or run it elsewhere: shortlist "
+            "submit"
+        )
     layout = Layout(os.path.abspath(options.root), config.name)
     served = shared.newest_version(layout.root, config.name) if update else None
     # Before anything heavy is imported: a root that can't be used shows at once.

@@ -6,17 +6,24 @@ import json
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import grpc
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 import yaml
 from google.protobuf import json_format
 from kfp import components as kfp_components
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from components.evaluator import results
 from serving import checksums, manifest
 from serving.native import NativeEngine
 from tests.containers import ENTRY_POINT, Cluster
 from tests.e2e.conftest import BRIEF
+from tests.serving.asking import HOST, PATIENCE_S, free_ports
 
 IMAGE = "registry.example.com/shortlist-pipeline:0.1.0"
 NAMES = {
@@ -169,6 +176,88 @@ def test_the_next_model_is_compared_with_the_last_pushed_one(
 
 def pushed_versions(serving: pathlib.Path) -> list[str]:
     return sorted(one.name for one in serving.iterdir())
+
+
+# Beam's portable API, which Flink, Spark and Dataflow speak too
+
+
+@pytest.fixture
+def job_service(tmp_path) -> Iterator[str]:
+    """The address of Beam's own job service, in a process of its own."""
+    (port,) = free_ports(1)
+    program = "apache_beam.runners.portability.local_job_service_main"
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", program, "--port", str(port)],
+            stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    channel = grpc.insecure_channel(f"{HOST}:{port}")
+    try:
+        grpc.channel_ready_future(channel).result(PATIENCE_S)
+        yield f"{HOST}:{port}"
+    finally:
+        channel.close()
+        process.kill()
+        process.wait()
+
+
+PORTABLE = (
+    "ExampleGen.candidates", "Transform.candidates", "CandidateEmbedder", "Evaluator",
+)  # fmt: skip
+
+
+def test_nodes_on_beams_portable_runner_make_the_same(cluster, compiled, job_service):
+    cluster.run(compiled("kubeflow", "plain.json")["content"], "plain")
+    plain = dict(cluster.outputs)
+    runner = {
+        "runner": "PortableRunner",
+        "args": [f"--job_endpoint={job_service}", "--environment_type=LOOPBACK"],
+    }
+    nodes = json.dumps(dict.fromkeys(PORTABLE, runner))
+    spec = compiled("kubeflow", "portable.json", f"beam.nodes={nodes}")["content"]
+    only = {name.replace(".", "-") for name in PORTABLE}
+    cluster.run(spec, "portable", only)
+    assert set(cluster.seconds) == only
+
+    def both(task: str, key: str) -> list[pathlib.Path]:
+        return [
+            pathlib.Path(outputs[task][key]["uri"])
+            for outputs in (plain, cluster.outputs)
+        ]
+
+    for task, key in (
+        ("ExampleGen-candidates", "examples"),
+        ("Transform-candidates", "transformed_examples"),
+    ):
+        here, there = (records(folder) for folder in both(task, key))
+        assert here == there and len(here) == 1682
+    here, there = (
+        pq.read_table(folder).sort_by("candidate_id").to_pydict()
+        for folder in both("CandidateEmbedder", "embeddings")
+    )
+    # Batches differ, and the last bit of a product with them.
+    np.testing.assert_allclose(here.pop("embedding"), there.pop("embedding"), atol=1e-6)
+    assert here == there
+    here, there = (
+        results.read_slices(str(folder)) for folder in both("Evaluator", "evaluation")
+    )
+    assert here == there
+
+
+def records(folder: pathlib.Path) -> list[str]:
+    """All records of an Examples artifact's split train, sorted."""
+    files = sorted(str(path) for path in (folder / "Split-train").iterdir())
+    found = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+    # Their features are in no order.
+    return sorted(
+        json.dumps(
+            json_format.MessageToDict(tf.train.Example.FromString(one)), sort_keys=True
+        )
+        for one in found
+    )
+
+
+# The image
 
 
 def test_the_images_command_runs_a_node(pipeline, tmp_path):

@@ -492,6 +492,26 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
         ),
         ("beam.args=--x", "beam.args: input should be a valid list, got '--x'"),
         (
+            "beam.runner=FlinkRunner",
+            "beam.args: FlinkRunner needs --flink_master; add --flink_master=HOST:8081",
+        ),
+        (
+            "beam.nodes={Evaluator: {runner: PortableRunner, "
+            "args: [--job_endpoint=h]}}",
+            "beam.nodes.Evaluator: the workers of PortableRunner need this project; "
+            "set containers.image, or add --sdk_container_image=, --setup_file= or "
+            "--environment_type=PROCESS to beam.nodes.Evaluator.args",
+        ),
+        (
+            "registry={mlflow: http://a, vertex: {project: p, region: r}}",
+            "registry: mlflow and vertex are two registries; take one out",
+        ),
+        (
+            "metadata={mysql: {host: a, port: 1, database: d, user: u}, postgresql: "
+            "{host: a, port: 1, database: d, user: u}}",
+            "metadata: mysql and postgresql are two databases; take one out",
+        ),
+        (
             "embedding_batch_size=0",
             "embedding_batch_size: input should be greater than 0, got 0",
         ),
@@ -764,3 +784,45 @@ def test_what_only_the_interaction_tells_is_no_feature_of_the_query(key, signal,
         "only after the interaction, so that a request can't carry it; take it out "
         "of the features"
     )
+
+
+# Where a pipeline runs
+
+
+def loaded(path: pathlib.Path, *overrides: str):
+    return load_config(str(path), list(overrides))
+
+
+def test_workers_elsewhere_get_the_image_unless_it_is_said_otherwise(small):
+    flink = "beam={runner: FlinkRunner, args: [--flink_master=h:1]}"
+    image = "containers.image=registry/shortlist:1"
+    assert loaded(small, flink, image).beam_args() == [
+        "--runner=FlinkRunner", "--sdk_container_image=registry/shortlist:1",
+        "--flink_master=h:1",
+    ]  # fmt: skip
+    own = "beam.args=[--flink_master=h:1, --environment_type=LOOPBACK]"
+    assert loaded(small, flink, image, own).beam_args() == [
+        "--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=LOOPBACK",
+    ]  # fmt: skip
+    assert loaded(small, image).beam_args() == ["--runner=DirectRunner"]
+    one = loaded(small, f"beam.nodes={{Evaluator: {flink.partition('=')[2]}}}", image)
+    assert one.beam_args() == ["--runner=DirectRunner"]
+    assert one.beam_args("Evaluator")[0] == "--runner=FlinkRunner"
+
+
+@pytest.mark.parametrize(
+    ("memory", "gigabytes"), [("512M", 0.512), ("16G", 16.0), ("1.5T", 1500.0)]
+)
+def test_memory_is_told_in_gigabytes(small, memory, gigabytes):
+    config = loaded(small, f"containers.resources={{Trainer: {{memory: {memory}}}}}")
+    assert config.containers.resources["Trainer"].memory_gb == gigabytes
+
+
+def test_secrets_are_read_when_they_are_needed(small, tmp_path):
+    path = tmp_path / "token"
+    config = loaded(small, f"kubeflow.token_file={path}")
+    with pytest.raises(UserError, match=f"kubeflow.token_file: can't read {path}"):
+        config.kubeflow.token()
+    path.write_text("secret\n")
+    assert config.kubeflow.token() == "secret"
+    assert loaded(small).kubeflow.token() is None
