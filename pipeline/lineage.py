@@ -93,6 +93,8 @@ def _steps(store: metadata_store.MetadataStore, artifact: int) -> list[Step]:
             if event.type == _Event.OUTPUT
         }
         for execution in store.get_executions_by_id(sorted(makers - found.keys())):
+            if execution.last_known_state == metadata_store_pb2.Execution.CACHED:
+                continue  # it made nothing, and took what there was
             step = _step(store, execution)
             found[execution.id] = step
             waiting += [one for ids in step.inputs.values() for one in ids]

@@ -381,6 +381,38 @@ def test_of_several_versions_of_a_span_the_latest_counts(read, tmp_path):
     assert users_of(read(pattern, last_spans=2, name="csv")) == [13, 21]
 
 
+def test_a_run_may_be_told_another_path_and_the_last_day_to_read(days, new_artifact):
+    """As Kubeflow and Vertex do, by parameters."""
+
+    def users(**parameters: str) -> list[int]:
+        node = FileExampleGen("/nowhere/*.csv", {"name": "csv"}, COLUMNS, ALL)
+        artifact = new_artifact(standard_artifacts.Examples)
+        executor.Executor().Do(
+            {},
+            {"examples": [artifact]},
+            {**node.exec_properties, "last_spans": 2, **parameters},
+        )
+        return users_of({"train": rows_of(artifact.uri, "train")})
+
+    path = f"{days}/{{YYYY}}-{{MM}}-{{DD}}.csv"
+    assert users(path=path, until="") == [5, 6]
+    assert users(path=path, until="2024-02-03") == [2, 3]
+    with pytest.raises(UserError, match="no file matches"):
+        users(path=path, until="2024-02-04")
+    with pytest.raises(UserError, match="until is 3: give a date such as 2026-11-25"):
+        users(path=path, until="3")
+    with pytest.raises(UserError, match="until is 2024-02-03, but .* has no spans"):
+        users(path=f"{days}/*.csv", until="2024-02-03")
+
+
+def test_spans_are_numbers_or_dates():
+    assert files.parse_span("", "x.csv") is None
+    assert files.parse_span("17", "{SPAN}.csv") == 17
+    assert files.parse_span("1970-01-03", "{YYYY}/{MM}/{DD}.csv") == 2
+    with pytest.raises(UserError, match="until is 1970-01-03: give a number"):
+        files.parse_span("1970-01-03", "{SPAN}.csv")
+
+
 def properties(pattern: str, last_spans: int = 1) -> dict[str, Any]:
     component = FileExampleGen(pattern, {"name": "csv"}, COLUMNS, ALL, last_spans)
     return driver.Driver(None).resolve_exec_properties(dict(component.exec_properties))

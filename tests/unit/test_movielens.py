@@ -251,7 +251,11 @@ def test_an_interrupted_download_is_told_and_the_wheel_tried(
         with pytest.raises(UserError, match="recbole.*check the network") as caught:
             tfds_data.prepare("movielens/100k-movies", str(tmp_path))
     _assert_one_sentence(caught.value)
-    assert "download of movielens/100k-movies/0.1.1 failed" in caplog.text
+    # urllib3 2 misses the rest, of urllib3 1 the archive's own check does.
+    assert (
+        "download of movielens/100k-movies/0.1.1 failed" in caplog.text
+        or "an archive of movielens/100k-movies/0.1.1 is corrupt" in caplog.text
+    )
     assert not tfds_data.find_builder(
         "movielens/100k-movies", str(tmp_path)
     ).is_prepared()
