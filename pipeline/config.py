@@ -652,16 +652,12 @@ class DatabaseConfig(_Strict):
 
 
 class MetadataConfig(_Strict):
-    """Where ML Metadata is; neither: in SQLite beside the runs."""
+    """Where ML Metadata is."""
 
+    # Not PostgreSQL: ML Metadata 1.16 quotes texts with a backslash wrongly there, and
+    # Evaluator's config has some.
     mysql: DatabaseConfig | None = None
-    postgresql: DatabaseConfig | None = None
-
-    @model_validator(mode="after")
-    def _is_one(self) -> "MetadataConfig":
-        if self.mysql and self.postgresql:
-            raise ValueError("mysql and postgresql are two databases; take one out")
-        return self
+    """MySQL or MariaDB; null: SQLite beside the runs."""
 
 
 def _read_secret(section: str, key: str, path: str | None) -> str | None:

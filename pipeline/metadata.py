@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where ML Metadata is: SQLite beside the runs, or a database that many share."""
+"""Where ML Metadata is: SQLite beside the runs, or MySQL, which many may share."""
 
 from ml_metadata import errors, metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -29,13 +29,6 @@ def connection_to(
     if config.mysql:
         given = _settings(config.mysql)
         connection.mysql.MergeFrom(metadata_store_pb2.MySQLDatabaseConfig(**given))
-    elif config.postgresql:
-        given = _settings(config.postgresql)
-        given["dbname"] = given.pop("database")
-        given["port"] = str(given["port"])
-        connection.postgresql.MergeFrom(
-            metadata_store_pb2.PostgreSQLDatabaseConfig(**given)
-        )
     else:
         connection.sqlite.filename_uri = layout.metadata
         connection.sqlite.connection_mode = (
@@ -62,12 +55,13 @@ def open_store(
     try:
         return metadata_store.MetadataStore(connection)
     except (errors.StatusError, RuntimeError) as error:
-        where = config.mysql or config.postgresql
-        place = f"{where.host}:{where.port}" if where else layout.metadata
+        if config.mysql:
+            raise UserError(
+                f"ML Metadata at {config.mysql.host}:{config.mysql.port} can't be "
+                f"opened ({str(error).splitlines()[0]}); check metadata.mysql in the "
+                "config, and whether the server runs"
+            ) from None
         raise UserError(
-            f"ML Metadata at {place} can't be opened ({str(error).splitlines()[0]}); "
-            "check the metadata section of the config"
-            if where
-            else f"{place} can't be opened; run the pipeline first, or name another "
-            "--root"
+            f"{layout.metadata} can't be opened; run the pipeline first, or name "
+            "another --root"
         ) from None

@@ -21,6 +21,7 @@ from pipeline import summary
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_pipeline, is_declared_alike
 from pipeline.layout import Layout
+from pipeline.metadata import open_store
 from pipeline.progress import Progress
 from pipeline.runners import local
 from serving import manifest
@@ -54,6 +55,8 @@ def run_locally(
       UserError: The run stopped for a reason that the user can mend.
       NodeError: A node failed otherwise.
     """
+    if config.metadata.mysql:
+        open_store(config.metadata, layout)  # which is told if it does not answer
     update = served is not None
     nodes = local.run(
         build_pipeline(config, layout, update),

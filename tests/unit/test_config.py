@@ -507,9 +507,8 @@ def _paths(tree: dict, prefix: str = "") -> list[str]:
             "registry: mlflow and vertex are two registries; take one out",
         ),
         (
-            "metadata={mysql: {host: a, port: 1, database: d, user: u}, postgresql: "
-            "{host: a, port: 1, database: d, user: u}}",
-            "metadata: mysql and postgresql are two databases; take one out",
+            "metadata={mysql: {host: a, port: 0, database: d, user: u}}",
+            "metadata.mysql.port: input should be greater than 0, got 0",
         ),
         (
             "embedding_batch_size=0",
