@@ -5,8 +5,7 @@
 import datetime
 from typing import Any
 
-import google.auth.exceptions
-from google.api_core import client_options, exceptions
+from google.api_core import client_options
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
@@ -14,6 +13,7 @@ from pipeline.config import PipelineConfig, VertexConfig
 from pipeline.layout import Layout
 from pipeline.runners.submitted import Submitted
 from serving.errors import UserError
+from serving.google_cloud import refusal_told
 
 _CONSOLE = "https://console.cloud.google.com/vertex-ai/locations/{}/pipelines/runs/{}"
 
@@ -41,24 +41,17 @@ def submit(
             raise UserError(
                 f"vertex.{key} is not set: say where the pipeline is to run"
             )
-    try:
-        # Closed at the end: gRPC's threads may outlive the interpreter else.
-        with _client(where) as client:
-            made = client.create_pipeline_job(
-                parent=f"projects/{where.project}/locations/{where.region}",
-                pipeline_job=_job(where, job, parameters, layout),
-                pipeline_job_id=_job_id(job),
-            )
-    except google.auth.exceptions.GoogleAuthError:
-        raise UserError(
-            "no credentials for Google Cloud: run 'gcloud auth application-default "
-            "login', or name a key in GOOGLE_APPLICATION_CREDENTIALS"
-        ) from None
-    except exceptions.GoogleAPICallError as error:
-        raise UserError(
-            f"Vertex AI refuses the pipeline in project {where.project}, region "
-            f"{where.region}: {error.message}"
-        ) from None
+    refusal = (
+        f"Vertex AI refuses the pipeline in project {where.project}, region "
+        f"{where.region}"
+    )
+    # Closed at the end: gRPC's threads may outlive the interpreter else.
+    with refusal_told(refusal), _client(where) as client:
+        made = client.create_pipeline_job(
+            parent=f"projects/{where.project}/locations/{where.region}",
+            pipeline_job=_job(where, job, parameters, layout),
+            pipeline_job_id=_job_id(job),
+        )
     run = made.name.rpartition("/")[2]
     page = f"{_CONSOLE.format(where.region, run)}?project={where.project}"
     return Submitted(made.name, page)

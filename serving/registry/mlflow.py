@@ -4,6 +4,7 @@
 
 import contextlib
 import datetime
+import logging
 import os
 import tempfile
 import time
@@ -17,6 +18,8 @@ from mlflow.exceptions import MlflowException
 from serving import checksums
 from serving.errors import UserError
 from serving.registry.base import PUSHED_VERSION, Registered, Registry, copy_folder
+
+_log = logging.getLogger(__name__)
 
 _FOLDER = "model"
 """Of the version's files, among the artifacts of its run."""
@@ -53,23 +56,27 @@ class MlflowRegistry(Registry):
                 run_name=f"{name} {tags.get(PUSHED_VERSION, '')}".strip(),
                 tags=tags,
             )
-        try:
-            with self._told():
-                self._log(run.info.run_id, path, metrics)
-                self._make_model(name)
-                # Last: a version is in the registry when all of it is.
-                version = self._client.create_model_version(
-                    name,
-                    source=f"{run.info.artifact_uri}/{_FOLDER}",
-                    run_id=run.info.run_id,
-                    tags=tags,
-                )
-                self._client.set_terminated(run.info.run_id)
-        except BaseException:
-            with contextlib.suppress(MlflowException):
-                self._client.set_terminated(run.info.run_id, "FAILED")
-            raise
+        with self._told(), contextlib.ExitStack() as unless_done:
+            unless_done.callback(self._book_failed, run.info.run_id)
+            self._log(run.info.run_id, path, metrics)
+            self._make_model(name)
+            # Last: a version is in the registry when all of it is.
+            version = self._client.create_model_version(
+                name,
+                source=f"{run.info.artifact_uri}/{_FOLDER}",
+                run_id=run.info.run_id,
+                tags=tags,
+            )
+            unless_done.pop_all()
+            self._client.set_terminated(run.info.run_id)
         return self.find(name, str(version.version))
+
+    def _book_failed(self, run_id: str) -> None:
+        """Books a run as failed, if the server still answers."""
+        try:
+            self._client.set_terminated(run_id, "FAILED")
+        except MlflowException as error:
+            _log.warning("MLflow's run %s stays booked as running: %s", run_id, error)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

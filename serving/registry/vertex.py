@@ -10,10 +10,9 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import google.auth.exceptions
 import tensorflow as tf
 from google.api_core import client_options, exceptions
 from google.cloud import aiplatform_v1
@@ -21,6 +20,7 @@ from google.protobuf import field_mask_pb2
 
 from serving import checksums
 from serving.errors import UserError
+from serving.google_cloud import refusal_told
 from serving.registry.base import Registered, Registry, copy_folder
 
 _TIMEOUT_S = 600
@@ -165,26 +165,11 @@ class VertexRegistry(Registry):
     def _path(self, name: str) -> str:
         return f"{self._parent}/models/{_id(name)}"
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tells in a sentence what the registry has against a request.
-
-        Raises:
-          UserError: In place of what the client raised.
-        """
-        where = f"Vertex AI in project {self._project}, region {self._region},"
-        try:
-            yield
-        except google.auth.exceptions.GoogleAuthError:
-            raise UserError(
-                "no credentials for Google Cloud: run 'gcloud auth "
-                "application-default login', or name a key in "
-                "GOOGLE_APPLICATION_CREDENTIALS"
-            ) from None
-        except exceptions.GoogleAPICallError as error:
-            raise UserError(f"{where} refuses: {error.message}") from None
-        except exceptions.RetryError:
-            raise UserError(f"{where} can't be reached: check the network") from None
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        """Tells in a sentence what the registry has against a request."""
+        return refusal_told(
+            f"Vertex AI in project {self._project}, region {self._region}, refuses"
+        )
 
 
 def _id(name: str) -> str:
