@@ -43,6 +43,8 @@ class Lineage:
 
     version: str
     pushed_to: str
+    copy: str
+    """Pusher's own, which stays when the version goes from the serving folder."""
     steps: list[Step]
     """The sources first, Pusher last."""
     compared_with: list[str]
@@ -74,6 +76,7 @@ def trace(store: metadata_store.MetadataStore, version: str) -> Lineage:
     return Lineage(
         version,
         pushed.custom_properties["pushed_destination"].string_value,
+        pushed.uri,
         steps,
         _others(store, known, version, {step.execution for step in steps}),
     )

@@ -98,13 +98,10 @@ def update_servable(
         about = {**about, "update": update.about}
         candidates, plan = update.candidates, update.plan
         scann = os.path.join(folder, SCANN_FILES)
-        if not update.write_index or not revision.can_follow(update.previous, plan):
-            if update.write_index:
-                update.write_index()
+        if not update.is_indexed or not revision.can_follow(update.previous, plan):
             _write(path, towers_path, candidates, plan, folder, about)
             return
         parts = (
-            update.write_index,
             functools.partial(revision.write_candidates, path, candidates),
             functools.partial(
                 native.rewrite_catalogue,

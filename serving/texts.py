@@ -4,6 +4,7 @@
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent import futures
 
 import numpy as np
 import pyarrow as pa
@@ -83,16 +84,61 @@ class Texts:
           beside its bucket.
         """
         bits = min(max(len(self) - 1, 1).bit_length(), _MOST_BITS)
-        shift = 64 - bits
-        bucket = np.empty(len(self), np.uint32)
-        offsets = np.asarray(self._offsets)[self._first :][: len(self) + 1]
-        for at in range(0, len(self), _PART):
-            part = _hashes(self._data, offsets[at : at + _PART + 1])
-            bucket[at : at + _PART] = part >> np.uint64(shift)
-        rows = np.argsort(bucket, kind="stable").astype(np.uint32)
+        bucket = _first_bits(self._column, bits)
+        rows = np.argsort(bucket).astype(np.uint32)
         counts = np.bincount(bucket, minlength=1 << bits)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
-        return starts.data, rows.data, shift
+        return starts.data, rows.data, 64 - bits
+
+
+class RowTable:
+    """Finds the rows of millions of texts at once, in half of Arrow's `index_in`."""
+
+    def __init__(self, texts: pa.LargeStringArray):
+        """Reads texts that are all different."""
+        self._texts = texts
+        self._bits = min(len(texts).bit_length() + 2, _MOST_BITS)
+        bucket = _first_bits(texts, self._bits)
+        rows = np.arange(len(texts), dtype=np.int32)
+        self._table = np.full(1 << self._bits, -1, np.int32)
+        self._table[bucket] = rows  # of several in one bucket the last one stays
+        self._hidden = np.flatnonzero(self._table[bucket] != rows)
+
+    def rows(self, texts: pa.LargeStringArray) -> np.ndarray:
+        """Returns the row of each text, int64 [texts], -1 for those not here."""
+        found = np.empty(len(texts), np.int64)
+
+        def find(at: int) -> np.ndarray:
+            part = texts.slice(at, _PART)
+            rows = self._table[_first_bits_of_part(part, self._bits)]
+            found[at : at + _PART] = rows
+            # An empty bucket is an answer; of the others one text is there.
+            maybe = np.flatnonzero(rows >= 0)
+            there = self._texts.take(pa.array(rows[maybe]))
+            is_other = pc.not_equal(part.take(pa.array(maybe)), there)
+            return at + maybe[is_other.to_numpy(zero_copy_only=False)]
+
+        starts = range(0, len(texts), _PART)
+        with futures.ThreadPoolExecutor() as pool:
+            left = np.concatenate([np.empty(0, int), *pool.map(find, starts)])
+        again = pc.index_in(texts.take(left), value_set=self._texts.take(self._hidden))
+        found[left] = np.append(self._hidden, -1)[again.fill_null(-1).to_numpy()]
+        return found
+
+
+def _first_bits(texts: pa.LargeStringArray, bits: int) -> np.ndarray:
+    """Returns the first bits of the texts' hashes, uint32 [texts]."""
+    parts = [texts.slice(at, _PART) for at in range(0, len(texts), _PART)]
+    with futures.ThreadPoolExecutor() as pool:
+        found = pool.map(functools.partial(_first_bits_of_part, bits=bits), parts)
+        return np.concatenate([np.empty(0, np.uint32), *found])
+
+
+def _first_bits_of_part(texts: pa.LargeStringArray, bits: int) -> np.ndarray:
+    _, offsets, data = texts.buffers()
+    view = memoryview(data or b"").cast("B")
+    ends = np.frombuffer(offsets, np.int64)[texts.offset :][: len(texts) + 1]
+    return (_hashes(view, ends) >> np.uint64(64 - bits)).astype(np.uint32)
 
 
 def _hash(text: bytes) -> int:

@@ -8,16 +8,14 @@ that were learned. What is gone makes room for what is new. After many changes, 
 the knobs are others, the index is built anew of the same vectors.
 """
 
-import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from serving import manifest, native, scann_files
 from serving.candidates import (
@@ -32,7 +30,7 @@ from serving.index_config import IndexConfig, IndexPlan, plan_index
 from serving.mapped import take_rows
 from serving.native import has_native_engine, read_catalogue
 from serving.servable import SCANN_FILES, check_ids, refuse_twice
-from serving.texts import large_strings
+from serving.texts import RowTable, large_strings
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +79,8 @@ class Update(NamedTuple):
     """Manifest of the servable before."""
     sources: np.ndarray
     """int64 [candidates], the row of each in the servable before, -1 for none."""
-    write_index: Callable[[], None] | None
-    """Writes the index's files into the scratch folder; None: build it anew."""
+    is_indexed: bool
+    """Whether the index's files are in the scratch folder; else build it anew."""
 
 
 def update_candidates(
@@ -111,8 +109,11 @@ def update_candidates(
             f"the model in {previous_path} was made of other towers; its candidates "
             "can't be mixed with these: run the whole pipeline"
         )
-    table, is_embedded, vectors = read_shards(candidates_path)
-    place = _place(read_catalogue(previous_path), table)
+    with futures.ThreadPoolExecutor() as pool:
+        shards = pool.submit(read_shards, candidates_path)
+        known = RowTable(read_catalogue(previous_path)[ID].chunk(0))
+        table, is_embedded, vectors = shards.result()
+    place = known.rows(large_strings(table[ID]))
     _refuse_lost(table, place, is_embedded)
     _check_ids(table, place)
     changes = plan_changes(place, is_embedded, content["candidates"])
@@ -130,29 +131,27 @@ def update_candidates(
     files = native.fetch(previous_path, scratch)
     with native.damage_told(files):
         before = native.map_vectors(files)
-    file, write_index = os.path.join(scratch, "embeddings.npy"), None
+    file, scann = (
+        os.path.join(scratch, one) for one in ("embeddings.npy", SCANN_FILES)
+    )
     if plan:
-        scann = os.path.join(scratch, SCANN_FILES)
         os.makedirs(scann)
         if scann_files.holds_vectors(os.path.join(files, native.SCANN)):
             file = os.path.join(scann, scann_files.VECTORS)
-        write_index = functools.partial(
-            _write_index, files, sources, is_changed, vectors, scann
-        )
     with futures.ThreadPoolExecutor() as pool:
         ordered = pool.submit(table.take, changes.order)
+        if plan:
+            indexed = pool.submit(
+                _write_index, files, sources, is_changed, vectors, scann
+            )
         embeddings = take_rows(before, np.maximum(sources, 0), file)
         embeddings[is_changed] = vectors
         candidates = table_as_candidates(ordered.result(), embeddings)
+        if plan:
+            indexed.result()
+    is_indexed = plan is not None
     plan = plan or plan_index(config, count, dimensions)
-    return Update(candidates, plan, told, content, sources, write_index)
-
-
-def _place(catalogue: pa.Table, table: pa.Table) -> np.ndarray:
-    """Returns the row of each new candidate in the catalogue before, -1 for none."""
-    ids = table[ID].cast(pa.large_string())
-    found = pc.index_in(ids, value_set=catalogue[ID].chunk(0))
-    return found.fill_null(-1).to_numpy().astype(np.int64)
+    return Update(candidates, plan, told, content, sources, is_indexed)
 
 
 def _refuse_lost(table: pa.Table, place: np.ndarray, is_embedded: np.ndarray) -> None:

@@ -41,8 +41,8 @@ def execute(options: argparse.Namespace) -> int:
     store = open_store(config, Layout(options.root, name), read_only=True)
     found = lineage.trace(store, options.version or os.path.basename(path))
     content = dataclasses.asdict(found)
-    if manifest.exists(found.pushed_to):
-        content["config"] = manifest.read(found.pushed_to).get("config")
+    there = [one for one in (found.pushed_to, found.copy) if manifest.exists(one)]
+    content["config"] = manifest.read(there[0]).get("config") if there else None
     if options.format == "json":
         print(json.dumps(content, indent=2))
         return 0

@@ -33,3 +33,10 @@ def test_rows_are_those_of_the_array(
     np.testing.assert_array_equal(taken, source[wanted])
     del taken
     np.testing.assert_array_equal(np.load(path), source[wanted])
+
+
+@pytest.mark.parametrize("row", [-1, 10])
+def test_rows_that_are_not_there_are_refused(row, tmp_path):
+    path = str(tmp_path / "taken.npy")
+    with pytest.raises(IndexError, match=f"row {row} of 10"):
+        mapped.take_rows(np.zeros((10, 2)), np.array([3, row]), path)

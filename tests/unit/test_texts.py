@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving import texts as module
-from serving.texts import Texts, padded_tensor, read_table, write_table
+from serving.texts import RowTable, Texts, padded_tensor, read_table, write_table
 
 # Ids of all lengths around the words of eight bytes that are hashed at a time.
 some_text = st.text(max_size=20) | st.text("ab", max_size=40)
@@ -29,6 +29,27 @@ def test_rows_are_those_of_a_dictionary(texts, others, before):
     row_of = {text: row for row, text in enumerate(texts)}
     asked = [*texts, *others, "left out", "also"]
     assert column(texts, before).rows(asked) == [row_of.get(one, -1) for one in asked]
+
+
+@pytest.mark.parametrize("bits", [1, 3, 31])
+@pytest.mark.parametrize("part", [7, 1000])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(some_text, max_size=50), others=unique_texts, data=st.data())
+def test_rows_of_a_column_among_others_are_those_of_a_dictionary(
+    bits, part, texts, others, data, monkeypatch
+):
+    # With few bits the table keeps one row of many.
+    monkeypatch.setattr(module, "_MOST_BITS", bits)
+    monkeypatch.setattr(module, "_PART", part)
+    texts = data.draw(st.permutations(texts + others))
+    columns = [
+        pa.array(["before", *some, "after"], pa.large_string()).slice(1, len(some))
+        for some in (texts, others)
+    ]
+    row_of = {text: row for row, text in enumerate(others)}
+    found = RowTable(columns[1]).rows(columns[0])
+    assert found.dtype == np.int64
+    assert found.tolist() == [row_of.get(one, -1) for one in texts]
 
 
 @given(texts=unique_texts)
