@@ -21,12 +21,12 @@ from benchmarks import record, workloads
 
 SHARE = 0.01
 K = 10
-ROUNDS = 3
+ROUNDS = 5
 PROTOCOL = (
     "vectors of benchmarks/index.py, the index that index.kind auto builds; 1% of the "
     "candidates: half get another vector, a quarter goes, a quarter is new, by seed "
     "42; new vectors are others times numbers drawn evenly from 0 to 1; wall seconds, "
-    "all cores, median of 3 rounds: in memory is ScaNN's training against its own "
+    "all cores, median of 5 rounds: in memory is ScaNN's training against its own "
     "updates, with files is from the vectors, or the files before, to files, version "
     "is from shards to a whole version with both engines, that of the round before "
     "being removed; recall@10 by id of the "

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a servable folder out of trained towers and embedded candidates, or anew."""
 
-import functools
 import json
 import logging
 import os
@@ -101,17 +100,13 @@ def update_servable(
         if not update.is_indexed or not revision.can_follow(update.previous, plan):
             _write(path, towers_path, candidates, plan, folder, about)
             return
-        parts = (
-            functools.partial(revision.write_candidates, path, candidates),
-            functools.partial(
+        with futures.ThreadPoolExecutor() as pool:
+            catalogue = pool.submit(
                 native.rewrite_catalogue,
                 path, previous_path, candidates, update.sources,
-            ),
-        )  # fmt: skip
-        with futures.ThreadPoolExecutor() as pool:
-            for written in [pool.submit(part) for part in parts]:
-                written.result()
-        revision.write(path, previous_path, scann)
+            )  # fmt: skip
+            revision.write(path, previous_path, candidates, scann)
+            catalogue.result()
         native.write_index(path, candidates.embeddings, scann)
         features = update.previous["query_features"]
         _write_manifest(path, towers_path, candidates, plan, features, about)

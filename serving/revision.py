@@ -50,25 +50,38 @@ def can_follow(previous: Mapping[str, Any], plan: IndexPlan) -> bool:
     )
 
 
-def write_candidates(path: str, candidates: Candidates) -> None:
-    """Writes what needs no index: ids, titles and vectors; `write` follows.
+def write(path: str, previous_path: str, candidates: Candidates, scann: str) -> None:
+    """Writes the SavedModel.
 
     Args:
-      path: Folder of the SavedModel, local or remote.
+      path: Its folder, local or remote.
+      previous_path: Folder of the servable before.
       candidates: The new catalogue, in the order of its index.
+      scann: Local folder of ScaNN's files.
     """
-    target, assets = (os.path.join(path, one) for one in (_VARIABLES, "assets"))
+    for name in (_GRAPH, WARMUP):
+        target = os.path.join(path, name)
+        tf.io.gfile.makedirs(os.path.dirname(target))
+        tf.io.gfile.copy(os.path.join(previous_path, name), target)
+    # No fingerprint.pb: that of the graph before would name another checkpoint.
+    before, target = (os.path.join(one, _VARIABLES) for one in (previous_path, path))
+    assets = os.path.join(path, "assets")
     for folder in (assets, os.path.dirname(target)):
         tf.io.gfile.makedirs(folder)
+    parts = [target + part for part in _PARTS]
     with futures.ThreadPoolExecutor() as pool:
         saved = [
-            pool.submit(_save_vectors, target + _PARTS[0], candidates.embeddings),
-            pool.submit(_save_texts, target + _PARTS[1], _IDS, candidates.ids),
-            pool.submit(_save_texts, target + _PARTS[2], _TITLES, candidates.titles),
+            pool.submit(_save_vectors, parts[0], candidates.embeddings),
+            pool.submit(_save_texts, parts[1], _IDS, candidates.ids),
+            pool.submit(_save_texts, parts[2], _TITLES, candidates.titles),
+            pool.submit(_save_others, parts[3], before, scann),
         ]
         write_lines(os.path.join(assets, IDS_FILE), candidates.ids)
         for part in saved:
             part.result()
+    tf.raw_ops.MergeV2Checkpoints(
+        checkpoint_prefixes=parts, destination_prefix=target, delete_old_dirs=False
+    )
 
 
 def _save_vectors(prefix: str, vectors: np.ndarray) -> None:
@@ -79,28 +92,6 @@ def _save_vectors(prefix: str, vectors: np.ndarray) -> None:
 
 def _save_texts(prefix: str, name: str, texts: pa.LargeStringArray) -> None:
     _save(prefix, {name: padded_tensor(texts)})
-
-
-def write(path: str, previous_path: str, scann: str) -> None:
-    """Writes the rest of the SavedModel.
-
-    Args:
-      path: Its folder, local or remote.
-      previous_path: Folder of the servable before.
-      scann: Local folder of ScaNN's files.
-    """
-    for name in (_GRAPH, WARMUP):
-        target = os.path.join(path, name)
-        tf.io.gfile.makedirs(os.path.dirname(target))
-        tf.io.gfile.copy(os.path.join(previous_path, name), target)
-    # No fingerprint.pb: that of the graph before would name another checkpoint.
-    before, target = (os.path.join(one, _VARIABLES) for one in (previous_path, path))
-    _save_others(target + _PARTS[3], before, scann)
-    tf.raw_ops.MergeV2Checkpoints(
-        checkpoint_prefixes=[target + part for part in _PARTS],
-        destination_prefix=target,
-        delete_old_dirs=False,
-    )
 
 
 def _save_others(prefix: str, before: str, scann: str) -> None:

@@ -109,13 +109,7 @@ def update_candidates(
             f"the model in {previous_path} was made of other towers; its candidates "
             "can't be mixed with these: run the whole pipeline"
         )
-    with futures.ThreadPoolExecutor() as pool:
-        shards = pool.submit(read_shards, candidates_path)
-        known = RowTable(read_catalogue(previous_path)[ID].chunk(0))
-        table, is_embedded, vectors = shards.result()
-    place = known.rows(large_strings(table[ID]))
-    _refuse_lost(table, place, is_embedded)
-    _check_ids(table, place)
+    table, is_embedded, vectors, place = _read(candidates_path, previous_path)
     changes = plan_changes(place, is_embedded, content["candidates"])
     told = {**_told(content), **changes.counts}
     told["since"] += sum(changes.counts.values())
@@ -123,35 +117,47 @@ def update_candidates(
     config = _settled(config, previous_plan)
     count, dimensions = len(table), content["dimensions"]
     plan = _kept_plan(config, previous_plan, told, dimensions)
-    sources, is_changed = place[changes.order], is_embedded[changes.order]
-    vectors = vectors[(np.cumsum(is_embedded) - 1)[changes.order[is_changed]]]
+    is_indexed = plan is not None
     if plan is None:
         _log.info("the index is built anew: %s", told)
         told |= {"built": count, "since": 0}
-    files = native.fetch(previous_path, scratch)
-    with native.damage_told(files):
-        before = native.map_vectors(files)
-    file, scann = (
-        os.path.join(scratch, one) for one in ("embeddings.npy", SCANN_FILES)
+        plan = plan_index(config, count, dimensions)
+    is_changed = is_embedded[changes.order]
+    moves = _Moves(
+        native.fetch(previous_path, scratch),
+        place[changes.order],
+        is_changed,
+        vectors[(np.cumsum(is_embedded) - 1)[changes.order[is_changed]]],
     )
-    if plan:
+    file, scann = os.path.join(scratch, "embeddings.npy"), None
+    if is_indexed:
+        scann = os.path.join(scratch, SCANN_FILES)
         os.makedirs(scann)
-        if scann_files.holds_vectors(os.path.join(files, native.SCANN)):
+        if scann_files.holds_vectors(os.path.join(moves.files, native.SCANN)):
             file = os.path.join(scann, scann_files.VECTORS)
     with futures.ThreadPoolExecutor() as pool:
         ordered = pool.submit(table.take, changes.order)
-        if plan:
-            indexed = pool.submit(
-                _write_index, files, sources, is_changed, vectors, scann
-            )
-        embeddings = take_rows(before, np.maximum(sources, 0), file)
-        embeddings[is_changed] = vectors
+        indexed = pool.submit(moves.write_index, scann) if scann else None
+        embeddings = moves.write_vectors(file)
         candidates = table_as_candidates(ordered.result(), embeddings)
-        if plan:
+        if indexed:
             indexed.result()
-    is_indexed = plan is not None
-    plan = plan or plan_index(config, count, dimensions)
-    return Update(candidates, plan, told, content, sources, is_indexed)
+    return Update(candidates, plan, told, content, moves.sources, is_indexed)
+
+
+def _read(
+    path: str, previous_path: str
+) -> tuple[pa.Table, np.ndarray, np.ndarray, np.ndarray]:
+    """Reads shards, see `read_shards`, and finds their rows in the servable before."""
+    with futures.ThreadPoolExecutor() as pool:
+        shards = pool.submit(read_shards, path)
+        known = RowTable(read_catalogue(previous_path)[ID].chunk(0))
+        table, is_embedded, vectors = shards.result()
+    ids = large_strings(table[ID])
+    place = known.rows(ids)
+    _refuse_lost(table, place, is_embedded)
+    _check_ids(ids, place)
+    return table, is_embedded, vectors, place
 
 
 def _refuse_lost(table: pa.Table, place: np.ndarray, is_embedded: np.ndarray) -> None:
@@ -163,14 +169,12 @@ def _refuse_lost(table: pa.Table, place: np.ndarray, is_embedded: np.ndarray) ->
         )
 
 
-def _check_ids(table: pa.Table, place: np.ndarray) -> None:
+def _check_ids(ids: pa.LargeStringArray, place: np.ndarray) -> None:
     """Refuses ids that no catalogue can have; known ones can but be there twice."""
-    ids = large_strings(table[ID])
     check_ids(ids.filter(pa.array(place < 0)))
-    known = np.sort(place[place >= 0])
-    twice = known[1:][known[1:] == known[:-1]]
-    if len(twice):
-        refuse_twice(ids[int(np.flatnonzero(place == twice[0])[0])].as_py())
+    times = np.bincount(place[place >= 0])
+    if times.max(initial=0) > 1:
+        refuse_twice(ids[int(np.flatnonzero(place == times.argmax())[0])].as_py())
 
 
 def _kept_plan(
@@ -190,17 +194,33 @@ def _kept_plan(
     return wanted
 
 
-def _write_index(
-    files: str,
-    sources: np.ndarray,
-    is_changed: np.ndarray,
-    vectors: np.ndarray,
-    folder: str,
-) -> None:
-    """Writes ScaNN's files, see `scann_files.update`, from those of an engine."""
-    with native.damage_told(files):
-        before = os.path.join(files, native.SCANN)
-        scann_files.update(before, sources, is_changed, vectors, folder)
+class _Moves(NamedTuple):
+    """What the files of an index, or a catalogue's vectors, are made of."""
+
+    files: str
+    """Local folder of the native engine before."""
+    sources: np.ndarray
+    """int64 [candidates], the row of each before, -1 for none."""
+    is_changed: np.ndarray
+    """bool [candidates], what is new or gets another vector."""
+    vectors: np.ndarray
+    """float32 [is_changed.sum(), dimensions], these."""
+
+    def write_vectors(self, path: str) -> np.ndarray:
+        """Writes all vectors into a local file and returns them, mapped."""
+        with native.damage_told(self.files):
+            before = native.map_vectors(self.files)
+        embeddings = take_rows(before, np.maximum(self.sources, 0), path)
+        embeddings[self.is_changed] = self.vectors
+        return embeddings
+
+    def write_index(self, folder: str) -> None:
+        """Writes ScaNN's files into a local folder, see `scann_files.update`."""
+        with native.damage_told(self.files):
+            before = os.path.join(self.files, native.SCANN)
+            scann_files.update(
+                before, self.sources, self.is_changed, self.vectors, folder
+            )
 
 
 def known_fingerprints(path: str) -> np.ndarray:
