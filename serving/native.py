@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from serving import filters, histories, manifest, scann_files
+from serving import filters, folders, histories, manifest, scann_files
 from serving.candidates import FINGERPRINT, Candidates
 from serving.errors import UserError
 from serving.exact import ExactSearch, best
@@ -99,7 +99,7 @@ def fetch(path: str, scratch: str) -> str:
     if os.path.isdir(folder):
         return folder
     copied = os.path.join(scratch, "native")
-    _copy(folder, copied)
+    folders.copy(folder, copied)
     return copied
 
 
@@ -668,7 +668,7 @@ def rewrite_catalogue(
             os.path.join(before, _HISTORIES), row_of, os.path.join(made, _HISTORIES)
         )
         _move(made, target)
-    _copy(os.path.join(before, _TOWER), os.path.join(target, _TOWER))
+    folders.copy(os.path.join(before, _TOWER), os.path.join(target, _TOWER))
     for name in (_QUERY_IDS, _QUERIES):
         if tf.io.gfile.exists(os.path.join(before, name)):
             tf.io.gfile.copy(os.path.join(before, name), os.path.join(target, name))
@@ -718,16 +718,7 @@ def _move(source: str, target: str) -> None:
     """Moves what is in a local folder into a new one, local or remote."""
     tf.io.gfile.makedirs(target)
     if not os.path.isdir(target):
-        _copy(source, target)
+        folders.copy(source, target)
         return
     for name in os.listdir(source):
         shutil.move(os.path.join(source, name), target)
-
-
-def _copy(source: str, target: str) -> None:
-    """Copies a folder to a local or remote place."""
-    for folder, _, names in tf.io.gfile.walk(source):
-        below = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
-        tf.io.gfile.makedirs(below)
-        for name in names:
-            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(below, name))

@@ -14,8 +14,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
 from serving import checksums, manifest
 from serving.errors import UserError
 from serving.registry.config import RegistryConfig
@@ -253,12 +251,3 @@ def _numbers(
             yield from _numbers(one, f"{prefix}{key}.")
         elif isinstance(one, int | float) and not isinstance(one, bool):
             yield f"{prefix}{key}", float(one)
-
-
-def copy_folder(path: str, folder: str) -> None:
-    """Copies a folder, local or remote, to a local one."""
-    for at, _, names in tf.io.gfile.walk(path):
-        below = os.path.normpath(os.path.join(folder, os.path.relpath(at, path)))
-        os.makedirs(below, exist_ok=True)
-        for name in names:
-            tf.io.gfile.copy(os.path.join(at, name), os.path.join(below, name))

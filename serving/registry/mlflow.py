@@ -15,9 +15,9 @@ from mlflow import MlflowClient, artifacts
 from mlflow.entities import Metric, model_registry
 from mlflow.exceptions import MlflowException
 
-from serving import checksums
+from serving import checksums, folders
 from serving.errors import UserError
-from serving.registry.base import PUSHED_VERSION, Registered, Registry, copy_folder
+from serving.registry.base import PUSHED_VERSION, Registered, Registry
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class MlflowRegistry(Registry):
             self._client.log_artifacts(run_id, path, _FOLDER)
             return
         with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
-            copy_folder(path, folder)
+            folders.copy(path, folder)
             self._client.log_artifacts(run_id, folder, _FOLDER)
 
     def _make_model(self, name: str) -> None:

@@ -18,10 +18,10 @@ from google.api_core import client_options, exceptions
 from google.cloud import aiplatform_v1
 from google.protobuf import field_mask_pb2
 
-from serving import checksums
+from serving import checksums, folders
 from serving.errors import UserError
 from serving.google_cloud import refusal_told
-from serving.registry.base import Registered, Registry, copy_folder
+from serving.registry.base import Registered, Registry
 
 _TIMEOUT_S = 600
 """To register a version, which copies nothing."""
@@ -154,7 +154,7 @@ class VertexRegistry(Registry):
             found = self._client.get_model(name=f"{self._path(name)}@{version}")
         target = os.path.join(folder, version)
         try:
-            copy_folder(found.artifact_uri, target)
+            folders.copy(found.artifact_uri, target)
         except tf.errors.OpError as error:
             raise UserError(
                 f"can't copy {found.artifact_uri} ({error.message}): check what this "

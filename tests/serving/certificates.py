@@ -14,13 +14,23 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.serving.asking import HOST
 
 
-def make_certificate(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """Writes a certificate for this machine that is signed by itself, and its key."""
+def make_certificate(
+    folder: pathlib.Path, *hosts: str
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes a certificate for this machine that is signed by itself, and its key.
+
+    Args:
+      folder: Where to.
+      *hosts: Other hosts that the certificate is for.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
+        [
+            *[x509.DNSName(host) for host in ("localhost", *hosts)],
+            x509.IPAddress(ipaddress.ip_address(HOST)),
+        ]
     )
     certificate = (
         x509.CertificateBuilder()

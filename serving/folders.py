@@ -1,0 +1,23 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders on any file system that TensorFlow knows."""
+
+import os
+
+import tensorflow as tf
+
+
+def copy(source: str, target: str) -> None:
+    """Copies a folder, into one that may be there already.
+
+    Args:
+      source: Local or remote.
+      target: Local or remote.
+    """
+    for folder, _, names in tf.io.gfile.walk(source):
+        below = os.path.relpath(folder, source)
+        # Not normpath, which makes one slash of the two in gs://.
+        into = target if below == os.curdir else os.path.join(target, below)
+        tf.io.gfile.makedirs(into)
+        for name in names:
+            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(into, name))
