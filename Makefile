@@ -11,6 +11,8 @@ ROOT ?= runs
 TESTS ?= tests
 # Tests at the same time; each of them may take 3 GB.
 PROCESSES ?= 2
+# A file's tests in one process, in the order of the folders: what takes long is early.
+SPREAD := --dist loadfile --no-loadscope-reorder
 # More arguments for `shortlist run`, pytest or `uv pip compile`.
 ARGS ?=
 
@@ -50,7 +52,7 @@ test: ## Check style and types and run all tests
 	$(call install,test)
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile $(TESTS) $(ARGS)
+	$(BIN)/pytest -n $(PROCESSES) $(SPREAD) $(TESTS) $(ARGS)
 
 test-fast: ## Run the unit tests
 	$(call install,test)

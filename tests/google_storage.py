@@ -9,6 +9,7 @@ is a proxy that answers in place of the hosts, by an emulator of their API.
 
 import contextlib
 import functools
+import json
 import os
 import pathlib
 import socketserver
@@ -28,7 +29,21 @@ from gcp_storage_emulator.storage import Storage
 from tests.serving.asking import HOST
 from tests.serving.certificates import make_certificate
 
+READ_ONLY = "read-only"
+"""Buckets whose names begin so may not be changed by those who ask."""
 HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+
+_METADATA: dict[str, Any] = {
+    "token": {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"},
+    "default": {
+        "aliases": ["default"],
+        "email": "tests@shop.iam.gserviceaccount.com",
+        "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
+    },
+    "project-id": "shop",
+    "universe-domain": "googleapis.com",
+}
+"""By the last part of a path."""
 
 
 class _Request(server.Request):
@@ -83,20 +98,40 @@ class _Handler(server.RequestHandler):
         return self.client_address, self.server
 
     def do_GET(self) -> None:
+        if self.headers.get("Metadata-Flavor"):
+            self._tell_who_asks()
+            return
         with self.server.lock:
             super().do_GET()
 
-    def do_POST(self) -> None:
-        with self.server.lock:
-            super().do_POST()
+    def _tell_who_asks(self) -> None:
+        """Answers as the metadata server of Google's machines."""
+        path = urlsplit(self.path).path.rstrip("/").rpartition("/")[2]
+        value = _METADATA.get(path, "")
+        if isinstance(value, str):
+            self._answer(200, "application/text", value)
+        else:
+            self._answer(200, "application/json", json.dumps(value))
 
-    def do_PUT(self) -> None:
-        with self.server.lock:
-            super().do_PUT()
+    def _answer(self, status: int, kind: str, text: str) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Metadata-Flavor", "Google")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
-    def do_DELETE(self) -> None:
+    def _change(self) -> None:
+        if f"/b/{READ_ONLY}" in self.path:
+            self.close_connection = True  # whatever comes with it is not read
+            told = {"error": {"code": 403, "message": "no storage.objects.create"}}
+            self._answer(403, "application/json", json.dumps(told))
+            return
         with self.server.lock:
-            super().do_DELETE()
+            getattr(super(), f"do_{self.command}")()
+
+    do_POST = do_PUT = do_DELETE = _change  # noqa: N815  (the library's names)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -137,7 +172,8 @@ def served(folder: pathlib.Path, *names: str) -> Iterator[dict[str, str]]:
             "http_proxy": url,
             "no_proxy": f"{HOST},localhost",
             "CURL_CA_BUNDLE": str(certificate),
-            "NO_GCE_CHECK": "true",
+            "GCE_METADATA_HOST": f"{HOST}:{port}",
+            "GCE_METADATA_IP": f"{HOST}:{port}",
             # Google's own clients, which Beam uses.
             "STORAGE_EMULATOR_HOST": url,
         }

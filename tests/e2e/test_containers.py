@@ -10,21 +10,29 @@ from collections.abc import Iterator
 
 import grpc
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import yaml
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow import dataflow_runner
 from google.protobuf import json_format
 from kfp import components as kfp_components
 from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.utils import io_utils
 
 from components.evaluator import results
-from serving import checksums, manifest
+from serving import checksums, folders, manifest
 from serving.native import NativeEngine
+from tests import google_storage
 from tests.containers import ENTRY_POINT, Cluster
 from tests.e2e.conftest import BRIEF
+from tests.serving import asking
 from tests.serving.asking import HOST, PATIENCE_S, free_ports
 
+BUCKET, READ_ONLY = "gs://shop", "gs://read-only"
+REPOSITORY = pathlib.Path(__file__).parents[2]
 IMAGE = "registry.example.com/shortlist-pipeline:0.1.0"
 NAMES = {
     "ExampleGen-interactions", "ExampleGen-candidates", "StatisticsGen-interactions",
@@ -37,16 +45,31 @@ NAMES = {
 
 
 @pytest.fixture(scope="module")
-def compiled(home, new_home, tmp_path_factory):
-    """Compiles the home's config for a cluster whose files are in a root of its own."""
-    root = tmp_path_factory.mktemp("cluster")
+def bucket(movielens_data_dir, tmp_path_factory) -> Iterator[str]:
+    """A bucket of Google's storage, with the data set in it."""
+    folder = tmp_path_factory.mktemp("storage")
+    with (
+        google_storage.served(folder, "shop", "read-only") as values,
+        google_storage.environment(values),
+    ):
+        io_utils.copy_dir(movielens_data_dir, f"{BUCKET}/data")
+        yield BUCKET
+
+
+@pytest.fixture(scope="module")
+def compiled(home, bucket, tmp_path_factory):
+    """Compiles the home's config for a cluster whose files are all in the bucket."""
+    folder, root = tmp_path_factory.mktemp("cluster"), f"{bucket}/runs"
 
     def run(runner: str, name: str, *more: str) -> dict:
-        path = root / name
-        overrides = (*home.overrides, *BRIEF, f"containers.image={IMAGE}", *more)
+        path = folder / name
+        overrides = (
+            *home.overrides, f"data_dir={bucket}/data", *BRIEF,
+            f"containers.image={IMAGE}", *more,
+        )  # fmt: skip
         sets = [part for one in overrides for part in ("--set", one)]
         said = home.shortlist(
-            "compile", str(home.config), "--runner", runner, "--root", str(root),
+            "compile", str(home.config), "--runner", runner, "--root", root,
             "-o", str(path), *sets,
         )  # fmt: skip
         assert said.code == 0, said.stderr
@@ -62,20 +85,30 @@ def pipeline(compiled):
 
 
 @pytest.fixture(scope="module")
-def serving(pipeline) -> pathlib.Path:
-    return pipeline["root"] / "movielens-100k" / "serving"
+def serving(pipeline) -> str:
+    return f"{pipeline['root']}/movielens-100k/serving"
 
 
 @pytest.fixture(scope="module")
 def cluster(pipeline) -> Cluster:
     """A cluster that has run the pipeline once."""
-    cluster = Cluster(str(pipeline["root"] / "movielens-100k" / "artifacts"))
+    cluster = Cluster(f"{pipeline['root']}/movielens-100k/artifacts")
     cluster.run(pipeline["content"], "first")
     return cluster
 
 
+@pytest.fixture(scope="module")
+def first_outputs(cluster) -> dict:
+    """What the first run has made; asked for before there is another."""
+    return cluster.outputs
+
+
 def pushed(cluster: Cluster) -> dict:
     return cluster.outputs["Pusher"]["pushed_model"]["metadata"]
+
+
+def pushed_versions(serving: str) -> list[str]:
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(serving))
 
 
 def test_kfps_own_sdk_takes_the_pipeline(pipeline):
@@ -97,9 +130,8 @@ def test_vertex_gets_a_job_with_resources(compiled):
     made = compiled("vertex", "job.json", resources, "containers.retries=2")
     job = json_format.ParseDict(made["content"], pipeline_spec_pb2.PipelineJob())
     assert job.display_name == "movielens-100k"
-    assert job.runtime_config.gcs_output_directory == str(
-        made["root"] / "movielens-100k" / "artifacts"
-    )
+    artifacts = f"{made['root']}/movielens-100k/artifacts"
+    assert job.runtime_config.gcs_output_directory == artifacts
     executors = made["content"]["pipelineSpec"]["deploymentSpec"]["executors"]
     assert executors["Trainer_executor"]["container"]["resources"] == {
         "cpuLimit": 8.0, "memoryLimit": 1500.0,
@@ -117,12 +149,12 @@ def test_vertex_gets_a_job_with_resources(compiled):
 
 
 def test_all_nodes_in_containers_push_the_model_of_the_local_run(
-    cluster, serving, first_run, home
+    cluster, first_outputs, serving, first_run, home
 ):
-    assert set(cluster.seconds) == NAMES
-    (version,) = (one.name for one in serving.iterdir())
+    assert set(first_outputs) == set(cluster.seconds) == NAMES
+    (version,) = pushed_versions(serving)
     assert pushed(cluster)["pushed_version"] == version
-    ours, local = str(serving / version), str(home.serving / first_run.versions[0])
+    ours, local = f"{serving}/{version}", str(home.serving / first_run.versions[0])
     checksums.verify(ours)
     in_containers, here = manifest.read(ours), manifest.read(local)
     for key in ("config", "recipe", "candidates", "dimensions", "format", "versions"):
@@ -139,9 +171,9 @@ def test_all_nodes_in_containers_push_the_model_of_the_local_run(
 
 
 def test_a_run_over_again_pushes_nothing_twice(cluster, pipeline, serving):
-    before = [one.name for one in serving.iterdir()]
+    before = pushed_versions(serving)
     cluster.run(pipeline["content"], "second")
-    assert [one.name for one in serving.iterdir()] == before
+    assert pushed_versions(serving) == before
     assert pushed(cluster)["pushed_version"] == before[0]
     # What looks for the last push has to look anew; all before it is known.
     assert NAMES - cluster.cached == {
@@ -153,7 +185,7 @@ def test_bounds_are_parameters_of_a_run(cluster, pipeline, serving):
     bounds = {"max_p99_ms": 0.001, "min_top_k_accuracy": 0.99}
     cluster.run(pipeline["content"], "too-high", **bounds)
     assert pushed(cluster)["pushed"] == 0
-    assert len(list(serving.iterdir())) == 1
+    assert len(pushed_versions(serving)) == 1
     # Each of the two is enough.
     for node in ("Evaluator", "IndexEvaluator"):
         assert not cluster.outputs[node]["blessing"]["metadata"].get("blessed")
@@ -164,18 +196,42 @@ def test_the_next_model_is_compared_with_the_last_pushed_one(
 ):
     first = pushed_versions(serving)
     other = compiled("kubeflow", "other.json", "index.leaves_to_search=30")["content"]
-    cluster.run(other, "other", serving_directory=str(serving))
+    cluster.run(other, "other", serving_directory=serving)
     found = cluster.outputs["LatestBlessedModel"]["model"]
     assert found["metadata"]["found"] == 1
-    folder = pathlib.Path(cluster.outputs["IndexEvaluator"]["evaluation"]["uri"])
-    report = json.loads((folder / "report.json").read_text())
-    assert report["previous"]
+    folder = cluster.outputs["IndexEvaluator"]["evaluation"]["uri"]
+    with tf.io.gfile.GFile(f"{folder}/report.json") as file:
+        assert json.load(file)["previous"]
     # Whatever came of it, the last one is still there.
     assert set(first) <= set(pushed_versions(serving))
 
 
-def pushed_versions(serving: pathlib.Path) -> list[str]:
-    return sorted(one.name for one in serving.iterdir())
+def test_a_server_follows_the_bucket(cluster, serving, pipeline, tmp_path):
+    """A version that is pushed while it serves is taken; both answer as here."""
+    first = pushed_versions(serving)[-1]
+    folder = serving.rpartition("/")[0] + "/shop"
+    folders.copy(f"{serving}/{first}", f"{folder}/1")
+    query, path = {"user_id": "42"}, "/v1/models/shop:recommend?user_id=42&k=10"
+    arguments = ("--model-base-path", folder, "--name", "shop", "--poll-s", "1")
+    with asking.serving(tmp_path / "log", *arguments) as server:
+        server.wait_until_ready()
+        assert server.answering("shop", query) == 1
+        found = server.get(path).json()["recommendations"]
+        folders.copy(f"{serving}/{first}", f"{folder}/2")
+        asking.until("version 2 answers", lambda: server.answering("shop", query) == 2)
+        assert server.get(path).json()["recommendations"] == found
+    here = NativeEngine(f"{serving}/{first}").recommend(query, 10)
+    assert [one["candidate_id"] for one in found] == [
+        one["candidate_id"] for one in here
+    ]
+
+
+def test_a_bucket_that_may_only_be_read_is_told(pipeline, cluster):
+    kept = Cluster(f"{READ_ONLY}/runs")
+    with pytest.raises(RuntimeError, match="response code 403") as refused:
+        kept.run(pipeline["content"], "refused")
+    assert f"when uploading {READ_ONLY}/runs" in str(refused.value)
+    assert not kept.outputs
 
 
 # Beam's portable API, which Flink, Spark and Dataflow speak too
@@ -206,9 +262,10 @@ PORTABLE = (
 )  # fmt: skip
 
 
-def test_nodes_on_beams_portable_runner_make_the_same(cluster, compiled, job_service):
-    cluster.run(compiled("kubeflow", "plain.json")["content"], "plain")
-    plain = dict(cluster.outputs)
+def test_nodes_on_beams_portable_runner_make_the_same(
+    cluster, first_outputs, compiled, job_service
+):
+    cluster.outputs = plain = first_outputs
     runner = {
         "runner": "PortableRunner",
         "args": [f"--job_endpoint={job_service}", "--environment_type=LOOPBACK"],
@@ -219,11 +276,8 @@ def test_nodes_on_beams_portable_runner_make_the_same(cluster, compiled, job_ser
     cluster.run(spec, "portable", only)
     assert set(cluster.seconds) == only
 
-    def both(task: str, key: str) -> list[pathlib.Path]:
-        return [
-            pathlib.Path(outputs[task][key]["uri"])
-            for outputs in (plain, cluster.outputs)
-        ]
+    def both(task: str, key: str) -> list[str]:
+        return [outputs[task][key]["uri"] for outputs in (plain, cluster.outputs)]
 
     for task, key in (
         ("ExampleGen-candidates", "examples"),
@@ -232,21 +286,84 @@ def test_nodes_on_beams_portable_runner_make_the_same(cluster, compiled, job_ser
         here, there = (records(folder) for folder in both(task, key))
         assert here == there and len(here) == 1682
     here, there = (
-        pq.read_table(folder).sort_by("candidate_id").to_pydict()
+        embedded(folder).sort_by("candidate_id").to_pydict()
         for folder in both("CandidateEmbedder", "embeddings")
     )
     # Batches differ, and the last bit of a product with them.
     np.testing.assert_allclose(here.pop("embedding"), there.pop("embedding"), atol=1e-6)
     assert here == there
     here, there = (
-        results.read_slices(str(folder)) for folder in both("Evaluator", "evaluation")
+        results.read_slices(folder) for folder in both("Evaluator", "evaluation")
     )
     assert here == there
 
 
-def records(folder: pathlib.Path) -> list[str]:
+def test_dataflow_gets_each_nodes_graph_and_options(
+    cluster, first_outputs, compiled, monkeypatch
+):
+    """As far as Beam goes without sending a job: a dry run."""
+    sent = []
+    run = dataflow_runner.DataflowRunner.run_pipeline
+
+    class Sent(Exception):
+        """Here a job would be sent."""
+
+    def keep(runner, pipeline, options, *more):
+        run(runner, pipeline, options, *more)
+        sent.append((runner.proto_pipeline.components, options.get_all_options()))
+        raise Sent
+
+    monkeypatch.setattr(dataflow_runner.DataflowRunner, "run_pipeline", keep)
+    args = [
+        "--project=shop", "--region=europe-west4", f"--temp_location={BUCKET}/temp",
+        "--machine_type=n2-highmem-4", "--dry_run=True",
+    ]  # fmt: skip
+    setup = [*args, f"--setup_file={REPOSITORY / 'setup.py'}"]
+    nodes = {
+        name: {"runner": "DataflowRunner", "args": given}
+        for name, given in zip(PORTABLE, (args, setup, args, setup), strict=True)
+    }
+    overrides = f"beam.nodes={json.dumps(nodes)}"
+    spec = compiled("kubeflow", "dataflow.json", overrides)["content"]
+    for name in PORTABLE:
+        cluster.outputs = first_outputs
+        with pytest.raises(Sent):
+            cluster.run(spec, "dataflow", {name.replace(".", "-")})
+    steps = (
+        "Split", "Analyze/CreateSavedModel[tf_v2_only]/Count", "ParDo(_Embed)",
+        "ExtractEvaluateAndWriteResults/WriteResults",
+    )  # fmt: skip
+    for (graph, options), name, step in zip(sent, PORTABLE, steps, strict=True):
+        assert step in {one.unique_name for one in graph.transforms.values()}
+        assert (options["project"], options["region"]) == ("shop", "europe-west4")
+        assert options["machine_type"] == "n2-highmem-4"
+        assert options["temp_location"].startswith(f"{BUCKET}/temp/")
+        (environment,) = graph.environments.values()
+        image = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
+        packages = [
+            beam_runner_api_pb2.ArtifactStagingToRolePayload.FromString(
+                one.role_payload
+            ).staged_name
+            for one in environment.dependencies
+        ]
+        # What the workers run is in the image, or is sent to them.
+        has_setup = nodes[name]["args"] is setup
+        assert (image.container_image == IMAGE) is not has_setup
+        assert ("workflow.tar.gz" in packages) is has_setup
+
+
+def embedded(folder: str) -> pa.Table:
+    """All rows of CandidateEmbedder's shards."""
+    tables = []
+    for path in tf.io.gfile.glob(f"{folder}/*.parquet"):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            tables.append(pq.read_table(pa.BufferReader(file.read())))
+    return pa.concat_tables(tables)
+
+
+def records(folder: str) -> list[str]:
     """All records of an Examples artifact's split train, sorted."""
-    files = sorted(str(path) for path in (folder / "Split-train").iterdir())
+    files = sorted(tf.io.gfile.glob(f"{folder}/Split-train/*"))
     found = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
     # Their features are in no order.
     return sorted(
@@ -274,7 +391,6 @@ def test_the_images_command_runs_a_node(pipeline, tmp_path):
     spec = {**spec, "root": {**spec["root"], "dag": {"tasks": only}}}
     container = spec["deploymentSpec"]["executors"]["ExampleGen-candidates_executor"]
     assert container["container"]["command"] == ["python", "-m", ENTRY_POINT]
-    cluster = Cluster(str(tmp_path / "root"), in_a_process)
+    cluster = Cluster(f"{pipeline['root']}/alone", in_a_process)
     cluster.run(spec, "alone")
-    folder = pathlib.Path(cluster.outputs["ExampleGen-candidates"]["examples"]["uri"])
-    assert list((folder / "Split-train").iterdir())
+    assert len(records(cluster.outputs["ExampleGen-candidates"]["examples"]["uri"]))
