@@ -3,6 +3,7 @@
 """Folders on any file system that TensorFlow knows."""
 
 import os
+from typing import NoReturn
 
 import tensorflow as tf
 
@@ -13,11 +14,18 @@ def copy(source: str, target: str) -> None:
     Args:
       source: Local or remote.
       target: Local or remote.
+
+    Raises:
+      tf.errors.OpError: There is no such folder, or a file can't be read or written.
     """
-    for folder, _, names in tf.io.gfile.walk(source):
+    for folder, _, names in tf.io.gfile.walk(source, onerror=_raise):
         below = os.path.relpath(folder, source)
         # Not normpath, which makes one slash of the two in gs://.
         into = target if below == os.curdir else os.path.join(target, below)
         tf.io.gfile.makedirs(into)
         for name in names:
             tf.io.gfile.copy(os.path.join(folder, name), os.path.join(into, name))
+
+
+def _raise(error: tf.errors.OpError) -> NoReturn:
+    raise error

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+import tensorflow as tf
 from google.cloud import aiplatform_v1
 from google.cloud.aiplatform_v1.services.model_service.transports import (
     ModelServiceGrpcTransport,
@@ -16,10 +17,11 @@ from google.cloud.aiplatform_v1.services.model_service.transports import (
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
-from serving import checksums
+from serving import checksums, folders
 from serving.errors import UserError
 from serving.registry.base import CHALLENGER, CHAMPION, GATES, PASSED
 from serving.registry.vertex import VertexRegistry
+from tests import google_storage
 
 HOST = "127.0.0.1"
 SERVICE = "google.cloud.aiplatform.v1.ModelService"
@@ -140,10 +142,26 @@ def vertex() -> Iterator[Vertex]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A bucket with three versions, which differ in a file."""
+    folder = tmp_path_factory.mktemp("storage")
+    with (
+        google_storage.served(folder, "bucket") as values,
+        google_storage.environment(values),
+    ):
+        for number in (101, 102, 103):
+            made = folder / str(number)
+            for name in ("of", "assets.extra"):
+                (made / name).mkdir(parents=True)
+            (made / "of" / "file").write_text(str(number))
+            checksums.write(str(made))
+            folders.copy(str(made), f"gs://bucket/serving/{number}")
+        yield
+
+
 @pytest.fixture
-def registry(vertex, monkeypatch) -> VertexRegistry:
-    # Nothing in a bucket can be read here: what is in it is told by its name.
-    monkeypatch.setattr(checksums, "digest", lambda path: path.rpartition("/")[2])
+def registry(vertex, bucket) -> VertexRegistry:
     return VertexRegistry("project", "europe-west4", vertex.client)
 
 
@@ -167,6 +185,16 @@ def test_versions_are_registered_where_they_lie(registry, vertex):
     assert register(registry, 102).version == "2"
     assert len(vertex.uploads) == 2
     assert registry.names() == ["shop"]
+
+
+def test_a_version_is_fetched_out_of_its_bucket(registry, tmp_path):
+    for number in (101, 102):
+        register(registry, number)
+    registry.promote("shop", "2")
+    found = registry.fetch("shop", CHAMPION, str(tmp_path))
+    assert found == str(tmp_path / "2")
+    checksums.verify(found)
+    assert (tmp_path / "2" / "of" / "file").read_text() == "102"
 
 
 def test_champions_and_the_way_back(registry):
@@ -203,3 +231,15 @@ def test_an_unknown_model_is_told_with_those_that_are_known(registry):
     register(registry, 101)
     with pytest.raises(UserError, match="no version '7' of shop; it has the version"):
         registry.find("shop", "7")
+
+
+def test_what_is_not_as_it_was_registered_is_never_taken(registry, tmp_path):
+    register(registry, 103)
+    with tf.io.gfile.GFile("gs://bucket/serving/103/of/file", "w") as file:
+        file.write("301")
+    with pytest.raises(UserError, match="of/file"):
+        registry.fetch("shop", "1", str(tmp_path))
+    tf.io.gfile.rmtree("gs://bucket/serving/103")
+    with pytest.raises(UserError, match="can't copy gs://bucket/serving/103"):
+        registry.fetch("shop", "1", str(tmp_path))
+    assert not list(tmp_path.iterdir())

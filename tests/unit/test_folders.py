@@ -53,3 +53,9 @@ def test_a_copy_has_all_files_wherever_it_is(source, target, is_there, places):
     folders.copy(source, target)
     assert files_of(source) == FILES
     assert files_of(target) == {**FILES, **more}
+
+
+@pytest.mark.parametrize("source", ["here", "remote"])
+def test_a_folder_that_is_not_there_is_no_empty_one(source, places):
+    with pytest.raises(tf.errors.NotFoundError):
+        folders.copy(places[source](), places["here"]())
