@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from benchmarks.serving.models import K
 from benchmarks.serving.stores import STORES
 from serving import checksums
 from serving.errors import UserError
+from serving.registry.base import CHAMPION, GATES, PASSED, open_registry
+from serving.registry.config import RegistryConfig
+from tests import mlflow_server
 
-PARTS = ("load", "overhead", "stores", "swap", "overload", "soak")
+PARTS = ("load", "overhead", "stores", "swap", "follow", "overload", "soak")
 PROTOCOL = (
     "server, load generator and comparisons in processes of their own on the same "
     "cores, over loopback; random known query ids, k = 10, raw id to ids, titles and "
@@ -51,6 +55,8 @@ _SWAPS = 20
 _CORRUPT, _HALF = 7, 13
 """Which of them is corrupt, which is copied half at first."""
 _SETTLE_S = 2.0
+_FOLLOWED = 10
+"""Promotions and ways back, one after the other."""
 _SOAK_S = 1800.0
 _SAMPLE_S = 15.0
 
@@ -72,6 +78,7 @@ class Bench:
         feature = self.about["query_id"]
         self._rows = [json.dumps({"inputs": {feature: [one], "k": K}}) for one in ids]
         self._asked = [json.dumps({"query": {feature: one}, "k": K}) for one in ids]
+        self._query = urllib.parse.urlencode({feature: ids[0]})
         self._flat = [json.dumps({"user_id": one, "k": K}) for one in ids]
         self._messages = [message_of(feature, one) for one in ids]
 
@@ -199,6 +206,54 @@ class Bench:
             **_short(found), "rate": rate, "swaps": told,
             "memory_mib": {"before": before, "after": after},
         }  # fmt: skip
+
+    def follow(self) -> dict[str, Any]:
+        """Promotes and rolls back in a registry that the server follows, under load."""
+        with tempfile.TemporaryDirectory(prefix="shortlist-") as base:
+            folders = {name: os.path.join(base, name) for name in ("mlflow", "other")}
+            os.mkdir(folders["mlflow"])
+            with mlflow_server.served(Path(folders["mlflow"])) as address:
+                registry = open_registry(RegistryConfig(mlflow=address))
+                shutil.copytree(self._version, folders["other"])
+                Path(folders["other"], "assets.extra", "other").touch()
+                checksums.write(folders["other"])
+                first, second = (
+                    registry.register(MODEL, path, {GATES: PASSED}, {}).version
+                    for path in (self._version, folders["other"])
+                )
+                registry.promote(MODEL, first)
+                with servers.follower(
+                    f"models:/{MODEL}@{CHAMPION}", address, os.path.join(base, "cache")
+                ) as server:
+                    rate = self._options.rate or 0.5 * self._peak("predict", server)
+                    load = servers.start(
+                        self._plan(
+                            "predict", server, rate=rate,
+                            seconds=self._options.follow_seconds,
+                            connections=_OPEN_CONNECTIONS,
+                        )
+                    )  # fmt: skip
+                    told = []
+                    for number in range(_FOLLOWED):
+                        began = time.perf_counter()
+                        if number % 2:
+                            registry.roll_back(MODEL)
+                        else:
+                            registry.promote(MODEL, second)
+                        wanted = (second, first)[number % 2]
+                        self._until_answering(server, wanted)
+                        told.append(time.perf_counter() - began)
+                    assert load.is_running, "raise --follow-seconds: the load is over"
+                    found = load.wait()
+        return {**_short(found), "rate": rate, "seconds": told}
+
+    def _until_answering(self, server: servers.Server, version: str) -> None:
+        began = time.perf_counter()
+        path = f"/v1/models/{MODEL}:recommend?{self._query}&k=1"
+        while str(json.loads(server.get(path)[1])["version"]) != version:
+            if time.perf_counter() - began > 120:
+                raise SystemExit(f"version {version} is {server.status(MODEL)}")
+            time.sleep(0.1)
 
     def overload(self) -> dict[str, Any]:
         """Sends three times the peak, and then half of it."""
@@ -357,6 +412,7 @@ def _options() -> argparse.Namespace:
         ("seconds", _SECONDS, "of each load"),
         ("soak-seconds", _SOAK_S, "of the long one"),
         ("swap-seconds", 300.0, "of the load while versions are swapped"),
+        ("follow-seconds", 120.0, "of the load while a registry's champion changes"),
         ("rate", 0.0, "of the load while versions are swapped; 0: half of the peak"),
     ):
         parser.add_argument(

@@ -21,6 +21,7 @@ def as_text(size: str, found: dict[str, Any]) -> str:
         "overhead": _overhead,
         "stores": _stores,
         "swap": _swap,
+        "follow": _follow,
         "overload": _overload,
         "soak": _soak,
     }
@@ -85,6 +86,17 @@ def _swap(found: dict[str, Any]) -> str:
         f"{_counts(found['statuses'])}; p99 {found['ms']['p99']:.1f} ms, longest "
         f"{found['ms']['max']:.0f} ms; memory {memory['before']:,.0f} → "
         f"{memory['after']:,.0f} MiB"
+    )
+
+
+def _follow(found: dict[str, Any]) -> str:
+    seconds = found["seconds"]
+    return (
+        f"A registry's champion: {len(seconds)} promotions and ways back under "
+        f"{found['rate']:,.0f} requests/s, the new one answers after "
+        f"{statistics.median(seconds):.1f} s (median, longest {max(seconds):.1f}); "
+        f"answers: {_counts(found['statuses'])}; p99 {found['ms']['p99']:.1f} ms, "
+        f"longest {found['ms']['max']:.0f} ms"
     )
 
 

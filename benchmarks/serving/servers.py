@@ -82,11 +82,27 @@ class Server:
 @contextlib.contextmanager
 def shortlist(base_path: str, model: str, *options: str) -> Iterator[Server]:
     """Runs `shortlist serve` over the versions below a base path."""
+    with _serve("--model-base-path", base_path, "--name", model, *options) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def follower(address: str, registry: str, cache: str) -> Iterator[Server]:
+    """Runs `shortlist serve` over what an alias of a registry stands for."""
+    with _serve(
+        "--model", address, "--registry", registry, "--cache-dir", cache,
+        "--poll-s", "0.5",
+    ) as server:  # fmt: skip
+        yield server
+
+
+@contextlib.contextmanager
+def _serve(*options: str) -> Iterator[Server]:
     program = str(Path(sys.executable).with_name("shortlist"))
     ports = [_free_port(), _free_port()]
     command = [
-        program, "serve", "--model-base-path", base_path, "--name", model,
-        "--rest-port", str(ports[0]), "--grpc-port", str(ports[1]), *options,
+        program, "serve", *options,
+        "--rest-port", str(ports[0]), "--grpc-port", str(ports[1]),
     ]  # fmt: skip
     with _running(command, *ports, "/readyz") as server:
         yield server

@@ -4,7 +4,7 @@
 
 import json
 
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator.metrics import top_k_accuracy_name
 from serving.evaluation.config import EvaluationConfig, GatesConfig
@@ -20,7 +20,7 @@ _SIGNATURE = "serving_examples"
 
 def make_eval_config(
     label: str, config: EvaluationConfig, fingerprint: str
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """Says what to measure, by which slices, and what blesses a model.
 
     Args:
@@ -31,30 +31,30 @@ def make_eval_config(
     Returns:
         The config. With no bound set, every model that can be evaluated is blessed.
     """
-    metric = tfma.MetricConfig(
+    metric = config_pb2.MetricConfig(
         class_name="RetrievalMetrics",
         module="components.evaluator.metrics",
         config=json.dumps(
             {"ks": _KS, "ranking_k": _RANKING_K, "fingerprint": fingerprint}
         ),
     )
-    count = tfma.MetricConfig(class_name="ExampleCount")
+    count = config_pb2.MetricConfig(class_name="ExampleCount")
     gate = top_k_accuracy_name(config.gates.gate_k)
-    options = tfma.Options()
+    options = config_pb2.Options()
     options.compute_confidence_intervals.value = config.confidence_intervals
-    options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.JACKKNIFE
-    return tfma.EvalConfig(
+    options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.JACKKNIFE
+    return config_pb2.EvalConfig(
         model_specs=[
             _model_spec(CANDIDATE, label),
             _model_spec("baseline", label, is_baseline=True),
         ],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[QUERY_SEGMENT]),
-            *(tfma.SlicingSpec(feature_keys=[name]) for name in config.slices),
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[QUERY_SEGMENT]),
+            *(config_pb2.SlicingSpec(feature_keys=[name]) for name in config.slices),
         ],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[metric, count],
                 per_slice_thresholds={gate: _overall(_threshold(config.gates))},
             )
@@ -63,9 +63,11 @@ def make_eval_config(
     )
 
 
-def _model_spec(name: str, label: str, is_baseline: bool = False) -> tfma.ModelSpec:
+def _model_spec(
+    name: str, label: str, is_baseline: bool = False
+) -> config_pb2.ModelSpec:
     """Says how to ask a servable; its query segments are features to slice by."""
-    return tfma.ModelSpec(
+    return config_pb2.ModelSpec(
         name=name,
         signature_name=_SIGNATURE,
         preprocessing_function_names=[QUERY_SEGMENT],
@@ -74,23 +76,27 @@ def _model_spec(name: str, label: str, is_baseline: bool = False) -> tfma.ModelS
     )
 
 
-def _overall(threshold: tfma.MetricThreshold) -> tfma.PerSliceMetricThresholds:
+def _overall(
+    threshold: config_pb2.MetricThreshold,
+) -> config_pb2.PerSliceMetricThresholds:
     """Returns a threshold of the overall slice; a plain one would bind every slice."""
-    return tfma.PerSliceMetricThresholds(
+    return config_pb2.PerSliceMetricThresholds(
         thresholds=[
-            tfma.PerSliceMetricThreshold(
-                slicing_specs=[tfma.SlicingSpec()], threshold=threshold
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold
             )
         ]
     )
 
 
-def _threshold(gates: GatesConfig) -> tfma.MetricThreshold:
+def _threshold(gates: GatesConfig) -> config_pb2.MetricThreshold:
     """Returns the bounds of top-k accuracy; open ones still ask for a figure."""
-    threshold = tfma.MetricThreshold()
+    threshold = config_pb2.MetricThreshold()
     # A model without any threshold is never validated, and so never blessed.
     threshold.value_threshold.lower_bound.value = gates.min_top_k_accuracy or 0.0
     if gates.max_drop_from_baseline is not None:
-        threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+        threshold.change_threshold.direction = (
+            config_pb2.MetricDirection.HIGHER_IS_BETTER
+        )
         threshold.change_threshold.absolute.value = -gates.max_drop_from_baseline
     return threshold

@@ -25,7 +25,9 @@ from tfx.utils import io_utils
 from components.evaluator import results
 from serving import checksums, folders, manifest
 from serving.native import NativeEngine
-from tests import google_storage
+from serving.registry.base import CHAMPION, PUSHED_VERSION, open_registry
+from serving.registry.config import RegistryConfig
+from tests import google_storage, mlflow_server
 from tests.containers import ENTRY_POINT, Cluster
 from tests.e2e.conftest import BRIEF
 from tests.serving import asking
@@ -61,7 +63,7 @@ def compiled(home, bucket, tmp_path_factory):
     """Compiles the home's config for a cluster whose files are all in the bucket."""
     folder, root = tmp_path_factory.mktemp("cluster"), f"{bucket}/runs"
 
-    def run(runner: str, name: str, *more: str) -> dict:
+    def run(runner: str, name: str, *more: str, update: bool = False) -> dict:
         path = folder / name
         overrides = (
             *home.overrides, f"data_dir={bucket}/data", *BRIEF,
@@ -70,7 +72,7 @@ def compiled(home, bucket, tmp_path_factory):
         sets = [part for one in overrides for part in ("--set", one)]
         said = home.shortlist(
             "compile", str(home.config), "--runner", runner, "--root", root,
-            "-o", str(path), *sets,
+            "-o", str(path), *sets, *(["--update"] if update else []),
         )  # fmt: skip
         assert said.code == 0, said.stderr
         content = yaml.safe_load(path.read_text())
@@ -204,6 +206,26 @@ def test_the_next_model_is_compared_with_the_last_pushed_one(
         assert json.load(file)["previous"]
     # Whatever came of it, the last one is still there.
     assert set(first) <= set(pushed_versions(serving))
+
+
+def test_an_update_is_pushed_and_registered(
+    cluster, compiled, serving, tmp_path_factory
+):
+    before = pushed_versions(serving)
+    with mlflow_server.served(tmp_path_factory.mktemp("mlflow")) as address:
+        knobs = ("index.leaves_to_search=29", f"registry.mlflow={address}")
+        spec = compiled("kubeflow", "update.json", *knobs, update=True)["content"]
+        assert "Trainer" not in " ".join(spec["root"]["dag"]["tasks"])
+        cluster.run(spec, "update")
+        (version,) = set(pushed_versions(serving)) - set(before)
+        assert manifest.read(f"{serving}/{version}")["index"]["leaves_to_search"] == 29
+        registry = open_registry(RegistryConfig(mlflow=address))
+        found = registry.find("movielens-100k", CHAMPION)
+        fetched = registry.fetch(
+            "movielens-100k", CHAMPION, str(tmp_path_factory.mktemp("fetched"))
+        )
+    assert found.tags[PUSHED_VERSION] == version
+    assert checksums.digest(fetched) == checksums.digest(f"{serving}/{version}")
 
 
 def test_a_server_follows_the_bucket(cluster, serving, pipeline, tmp_path):

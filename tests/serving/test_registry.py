@@ -4,8 +4,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -14,43 +12,18 @@ import pytest
 
 from serving import checksums
 from serving.errors import UserError
-from serving.process import child_environment
 from serving.registry import base
 from serving.registry.base import CHALLENGER, CHAMPION, GATES, PASSED, Registry
 from serving.registry.config import RegistryConfig
+from tests import mlflow_server
 from tests.serving.asking import HOST, free_ports, serving, until
 from tests.serving.versions import push
 
 
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory) -> Iterator[str]:
-    """The address of an MLflow server with SQLite and a folder of artifacts."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    (port,) = free_ports(1)
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
-        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination", str(folder / "artifacts"), "--workers", "1",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=child_environment(), stdout=log, stderr=subprocess.STDOUT,
-            cwd=folder, start_new_session=True,
-        )  # fmt: skip
-
-    def answers() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()
-        try:
-            return httpx.get(f"http://{HOST}:{port}/health").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    try:
-        until("MLflow answers", answers)
-        yield f"http://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    with mlflow_server.served(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
