@@ -91,11 +91,8 @@ class _Handler(server.RequestHandler):
         self.close_connection = True  # once the one within is closed
         connection = self._tls.wrap_socket(self.request, server_side=True)
         with contextlib.closing(connection):
-            type(self)(self.storage, self._tls, connection, *self._rest)
-
-    @property
-    def _rest(self) -> tuple[Any, Any]:
-        return self.client_address, self.server
+            given = (connection, self.client_address, self.server)
+            type(self)(self.storage, self._tls, *given)
 
     def do_GET(self) -> None:
         if self.headers.get("Metadata-Flavor"):

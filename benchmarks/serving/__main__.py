@@ -17,6 +17,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from benchmarks.serving.models import K
 from benchmarks.serving.stores import STORES
 from serving import checksums
 from serving.errors import UserError
-from serving.registry.base import CHAMPION, GATES, PASSED, open_registry
+from serving.registry.base import CHAMPION, GATES, PASSED, Registry, open_registry
 from serving.registry.config import RegistryConfig
 from tests import mlflow_server
 
@@ -95,6 +96,15 @@ class Bench:
         }[kind]
         settings = {"seconds": self._options.seconds, "connections": _CONNECTIONS}
         return Plan(protocol, port, path, bodies, **{**settings, **more})
+
+    def _start(
+        self, server: servers.Server, rate: float, seconds: float
+    ) -> servers.Load:
+        """Starts a load at a rate, to go on while something is done to the server."""
+        plan = self._plan(
+            "predict", server, rate=rate, seconds=seconds, connections=_OPEN_CONNECTIONS
+        )
+        return servers.start(plan)
 
     def load(self) -> dict[str, Any]:
         """Measures peaks, and times at 1,000 a second and at 70% of the peak."""
@@ -188,13 +198,7 @@ class Bench:
             with servers.shortlist(base, MODEL, "--load-retry-s", "1") as server:
                 rate = self._options.rate or 0.5 * self._peak("predict", server)
                 before = server.memory_mib()
-                load = servers.start(
-                    self._plan(
-                        "predict", server, rate=rate,
-                        seconds=self._options.swap_seconds,
-                        connections=_OPEN_CONNECTIONS,
-                    )
-                )  # fmt: skip
+                load = self._start(server, rate, self._options.swap_seconds)
                 told = [
                     _swap(self._version, base, server, number)
                     for number in range(2, _SWAPS + 2)
@@ -209,43 +213,41 @@ class Bench:
 
     def follow(self) -> dict[str, Any]:
         """Promotes and rolls back in a registry that the server follows, under load."""
-        with tempfile.TemporaryDirectory(prefix="shortlist-") as base:
-            folders = {name: os.path.join(base, name) for name in ("mlflow", "other")}
-            os.mkdir(folders["mlflow"])
-            with mlflow_server.served(Path(folders["mlflow"])) as address:
-                registry = open_registry(RegistryConfig(mlflow=address))
-                shutil.copytree(self._version, folders["other"])
-                Path(folders["other"], "assets.extra", "other").touch()
-                checksums.write(folders["other"])
-                first, second = (
-                    registry.register(MODEL, path, {GATES: PASSED}, {}).version
-                    for path in (self._version, folders["other"])
-                )
-                registry.promote(MODEL, first)
-                with servers.follower(
-                    f"models:/{MODEL}@{CHAMPION}", address, os.path.join(base, "cache")
-                ) as server:
-                    rate = self._options.rate or 0.5 * self._peak("predict", server)
-                    load = servers.start(
-                        self._plan(
-                            "predict", server, rate=rate,
-                            seconds=self._options.follow_seconds,
-                            connections=_OPEN_CONNECTIONS,
-                        )
-                    )  # fmt: skip
-                    told = []
-                    for number in range(_FOLLOWED):
-                        began = time.perf_counter()
-                        if number % 2:
-                            registry.roll_back(MODEL)
-                        else:
-                            registry.promote(MODEL, second)
-                        wanted = (second, first)[number % 2]
-                        self._until_answering(server, wanted)
-                        told.append(time.perf_counter() - began)
-                    assert load.is_running, "raise --follow-seconds: the load is over"
-                    found = load.wait()
+        with contextlib.ExitStack() as stack:
+            scratch = partial(tempfile.TemporaryDirectory, prefix="shortlist-")
+            base, database = (stack.enter_context(scratch()) for _ in range(2))
+            address = stack.enter_context(mlflow_server.served(Path(database)))
+            registry = open_registry(RegistryConfig(mlflow=address))
+            first, second = self._register_two(registry, os.path.join(base, "other"))
+            registry.promote(MODEL, first)
+            cache = os.path.join(base, "cache")
+            server = stack.enter_context(
+                servers.follower(f"models:/{MODEL}@{CHAMPION}", address, cache)
+            )
+            rate = self._options.rate or 0.5 * self._peak("predict", server)
+            load = self._start(server, rate, self._options.follow_seconds)
+            told = []
+            for number in range(_FOLLOWED):
+                began = time.perf_counter()
+                if number % 2:
+                    registry.roll_back(MODEL)
+                else:
+                    registry.promote(MODEL, second)
+                self._until_answering(server, (second, first)[number % 2])
+                told.append(time.perf_counter() - began)
+            assert load.is_running, "raise --follow-seconds: the load ended too soon"
+            found = load.wait()
         return {**_short(found), "rate": rate, "seconds": told}
+
+    def _register_two(self, registry: Registry, other: str) -> list[str]:
+        """Registers the version, and a copy of it that differs in a file."""
+        shutil.copytree(self._version, other)
+        Path(other, "assets.extra", "other").touch()
+        checksums.write(other)
+        return [
+            registry.register(MODEL, path, {GATES: PASSED}, {}).version
+            for path in (self._version, other)
+        ]
 
     def _until_answering(self, server: servers.Server, version: str) -> None:
         began = time.perf_counter()
@@ -277,12 +279,7 @@ class Bench:
         """Sends 70% of the peak for half an hour and watches the memory."""
         with served(self._version) as server:
             rate = 0.7 * self._peak("predict", server)
-            load = servers.start(
-                self._plan(
-                    "predict", server, rate=rate, seconds=self._options.soak_seconds,
-                    connections=_OPEN_CONNECTIONS,
-                )
-            )  # fmt: skip
+            load = self._start(server, rate, self._options.soak_seconds)
             began, memory = time.perf_counter(), []
             while load.is_running:
                 memory.append((time.perf_counter() - began, server.memory_mib()))

@@ -33,7 +33,7 @@ from tests.e2e.conftest import BRIEF
 from tests.serving import asking
 from tests.serving.asking import HOST, PATIENCE_S, free_ports
 
-BUCKET, READ_ONLY = "gs://shop", "gs://read-only"
+BUCKET, READ_ONLY = "gs://shop", f"gs://{google_storage.READ_ONLY}"
 REPOSITORY = pathlib.Path(__file__).parents[2]
 IMAGE = "registry.example.com/shortlist-pipeline:0.1.0"
 NAMES = {
@@ -51,7 +51,7 @@ def bucket(movielens_data_dir, tmp_path_factory) -> Iterator[str]:
     """A bucket of Google's storage, with the data set in it."""
     folder = tmp_path_factory.mktemp("storage")
     with (
-        google_storage.served(folder, "shop", "read-only") as values,
+        google_storage.served(folder, "shop", google_storage.READ_ONLY) as values,
         google_storage.environment(values),
     ):
         io_utils.copy_dir(movielens_data_dir, f"{BUCKET}/data")
