@@ -263,8 +263,9 @@ class NativeEngine(QueryEngine):
             table = read_table(file)
             (self.query_id,) = table.column_names
             self._query_ids = Texts(table.column(0).chunk(0))
-            self.query_embeddings = np.load(
-                os.path.join(self._folder, _QUERIES), mmap_mode="r"
+            # A plain array over the file: NumPy's own class is slow to be asked.
+            self.query_embeddings = np.asarray(
+                np.load(os.path.join(self._folder, _QUERIES), mmap_mode="r")
             )
 
     @functools.cached_property

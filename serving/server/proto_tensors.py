@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.server.failure import invalid
 from serving.server.tensors import Input, Shape, Tensor, of_array, size_of
@@ -57,9 +57,10 @@ def _shape(name: str, proto: tensor_pb2.TensorProto) -> Shape:
     if proto.tensor_shape.unknown_rank:
         raise invalid(f"Input '{name}' has no shape")
     shape = tuple(one.size for one in proto.tensor_shape.dim)
-    if any(size < 0 for size in shape):
+    if min(shape, default=0) < 0:
         raise invalid(f"Input '{name}' has a shape with a negative size: {list(shape)}")
-    if size_of(shape) > _MOST_FILLED + proto.ByteSize():
+    size = size_of(shape)
+    if size > _MOST_FILLED and size > _MOST_FILLED + proto.ByteSize():
         raise invalid(f"Input '{name}' has fewer values than its shape {list(shape)}")
     return shape
 
@@ -95,10 +96,11 @@ def write(tensor: Tensor, proto: tensor_pb2.TensorProto) -> None:
         proto.tensor_shape.dim.add().size = size
     values: Any = tensor.values
     if isinstance(values, np.ndarray):
-        proto.dtype = tf.dtypes.as_dtype(values.dtype).as_datatype_enum
-        getattr(proto, _FIELDS[values.dtype.type]).extend(values.tolist())
+        kind = values.dtype.type
+        proto.dtype = _ENUMS[kind]
+        getattr(proto, _FIELDS[kind]).extend(values.tolist())
         return
-    proto.dtype = tf.string.as_datatype_enum
+    proto.dtype = types_pb2.DT_STRING
     if values and isinstance(values[0], str):
         values = [one.encode() for one in values]
     proto.string_val.extend(values)
@@ -112,3 +114,4 @@ _FIELDS = {
     np.bool_: "bool_val",
 }
 """Those of the types that a servable's signatures return."""
+_ENUMS = {kind: tf.dtypes.as_dtype(kind).as_datatype_enum for kind in _FIELDS}
