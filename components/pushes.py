@@ -15,6 +15,8 @@ from typing import Any
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from serving import folders
+
 _SUFFIX = ".json"
 
 
@@ -52,9 +54,7 @@ def read_all(folder: str) -> list[Push]:
     Args:
       folder: Of all pushes; none that is not there.
     """
-    if not fileio.exists(folder):
-        return []
-    names = [name for name in fileio.listdir(folder) if name[:1].isdigit()]
+    names = [name for name in folders.names_in(folder) if name[:1].isdigit()]
     found = []
     for name in names:
         with fileio.open(os.path.join(folder, name)) as file:

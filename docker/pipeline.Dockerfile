@@ -16,7 +16,8 @@ RUN pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock \
         --require-hashes --build-constraints requirements/stable.lock \
         requirements/stable.lock
 COPY setup.py README.md ./
-COPY requirements/stable.in requirements/
+COPY requirements/common.in requirements/stable.in requirements/current.in \
+    requirements/
 COPY pipeline pipeline
 COPY components components
 COPY trainer trainer
@@ -31,12 +32,10 @@ LABEL org.opencontainers.image.title="Shortlist pipeline" \
     org.opencontainers.image.description="Nodes of a Shortlist pipeline, for Kubeflow and Vertex" \
     org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/shortlist /opt/shortlist
-# TFX's container entry point imports TensorFlow before anything of ours, which would
-# choose Keras 2.
+# Beam's workers import TensorFlow before anything of ours, which would choose Keras 2.
 ENV PATH=/opt/shortlist/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     TF_USE_LEGACY_KERAS=1
 WORKDIR /workspace
-# No user and no entry point: the orchestrator names them, by default
-# `python -m tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor`, and
-# mounts folders such as /gcs that may be root's.
+# No user and no entry point: the compiled pipeline says what runs, see
+# pipeline/runners/container.py, and folders that are mounted, such as /gcs, may be root's.

@@ -13,7 +13,8 @@ RUN pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock \
     && uv pip sync --python /opt/shortlist/bin/python --no-cache --no-build \
         --require-hashes requirements/serving.lock
 COPY setup.py README.md ./
-COPY requirements/stable.in requirements/
+COPY requirements/common.in requirements/stable.in requirements/current.in \
+    requirements/
 COPY pipeline pipeline
 COPY serving serving
 RUN uv pip install --python /opt/shortlist/bin/python --no-cache --no-deps \

@@ -35,6 +35,7 @@ from pipeline.sources import (
     TfRecordSource,
     make_absolute,
 )
+from serving import s3
 from serving.errors import UserError
 from serving.evaluation.config import EvaluationConfig
 from serving.index_config import IndexConfig
@@ -866,7 +867,8 @@ class PipelineConfig(_Strict):
             if _is_elsewhere(one) and not given & _STAGING
             else []
         )
-        return [f"--runner={one.runner}", *image, *one.args]
+        plugin = [s3.BEAM_PLUGIN] if s3.is_named(self.model_dump_json()) else []
+        return [f"--runner={one.runner}", *image, *plugin, *one.args]
 
     @model_validator(mode="after")
     def _ignored_are_read(self) -> "PipelineConfig":
@@ -938,6 +940,7 @@ def load_config(
     except pydantic.ValidationError as error:
         location, problem = _explain(error)
         raise UserError(f"{file.where(tuple(location))}: {problem}") from None
+    s3.register_where_named(config.model_dump_json())
     _check_files(file, config)
     if check_sources:
         _check_sources(file, config)

@@ -5,7 +5,7 @@
 What Kubeflow's driver and launcher do around a container is done here: parameters and
 artifacts are looked up as the IR wires them, `{{$}}` becomes the ExecutorInput, and
 what the container wrote down of its outputs goes to the tasks that follow. The
-container's own command is TFX's entry point, with the arguments of the IR.
+container's own command is ours before TFX's entry point, with the arguments of the IR.
 """
 
 import json
@@ -16,16 +16,18 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-ENTRY_POINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+from pipeline.runners import container
+
 Container = Callable[[list[str]], None]
 """Runs the arguments of a container's command."""
 
 
 def in_this_process(arguments: list[str]) -> None:
-    """Runs TFX's entry point as its own main does."""
+    """Runs TFX's entry point as its own main does, after ours."""
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-    parsed = kubeflow_v2_run_executor._parse_flags(["entry point", *arguments])
+    given = ["entry point", *container.prepared(arguments)]
+    parsed = kubeflow_v2_run_executor._parse_flags(given)
     kubeflow_v2_run_executor.main(parsed)
 
 

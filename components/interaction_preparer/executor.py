@@ -28,6 +28,7 @@ from components.interaction_preparer import preparation
 from components.interaction_preparer.preparation import Log, Preparation
 from components.interaction_preparer.table import QueryTable
 from components.splits import SPLIT_NAMES
+from serving import folders
 from serving.errors import UserError
 
 INTERACTIONS_KEY = "interactions"
@@ -322,7 +323,7 @@ class _PartReader(beam.DoFn):
         have one that evaluates in its history.
         """
         folder = _part_folder(self._folder, part)
-        names = sorted(fileio.listdir(folder)) if fileio.exists(folder) else []
+        names = folders.names_in(folder)
         return [
             os.path.join(folder, name)
             for name in sorted(names, key=_place_of_split)

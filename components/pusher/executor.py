@@ -16,7 +16,7 @@ from tfx.utils import io_utils, proto_utils
 
 from components import pushes
 from components.index_evaluator.executor import REPORT_FILE
-from serving import checksums
+from serving import checksums, folders
 from serving.build import add_measurements
 
 EVALUATION_KEY = "evaluation"
@@ -132,7 +132,7 @@ def _publish(model: str, base: str) -> str:
       The version: the time in seconds, or one more than the last version.
     """
     fileio.makedirs(base)
-    names = [name.rstrip("/") for name in fileio.listdir(base)]
+    names = folders.names_in(base)
     for name in names:
         if name.startswith(_UNFINISHED):  # of a run that was killed
             fileio.rmtree(os.path.join(base, name))

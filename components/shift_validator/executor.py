@@ -10,8 +10,10 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx import types
 from tfx.components.distribution_validator import executor as standard_executor
 from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.proto import distribution_validator_pb2
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
 
 from components.artifacts import found, write_findings
 from components.findings import FINDINGS_KEY, POLICY_KEY, Finding, Policy, act
@@ -28,6 +30,7 @@ SOURCE_PROPERTY = "source"
 
 _STATISTICS = standard_component_specs.STATISTICS_KEY
 _BASELINE = standard_component_specs.BASELINE_STATISTICS_KEY
+_CONFIG = standard_component_specs.DISTRIBUTION_VALIDATOR_CONFIG_KEY
 _ANOMALIES = standard_component_specs.ANOMALIES_KEY
 
 
@@ -54,7 +57,8 @@ class Executor(standard_executor.Executor):
                 let it pass.
         """
         inputs = {**input_dict, _BASELINE: found(input_dict.get(_BASELINE))}
-        result = super().Do(inputs, output_dict, exec_properties)
+        properties = {**exec_properties, _CONFIG: _config(exec_properties[_CONFIG])}
+        result = super().Do(inputs, output_dict, properties)
         source, check = exec_properties[SOURCE_KEY], exec_properties[CHECK_KEY]
         findings = _findings(inputs, output_dict, source, check)
         artifact = artifact_utils.get_single_instance(output_dict[FINDINGS_KEY])
@@ -67,6 +71,16 @@ class Executor(standard_executor.Executor):
         result.output_artifacts[FINDINGS_KEY].artifacts.append(artifact.mlmd_artifact)
         act(findings, Policy.load(exec_properties[POLICY_KEY]))
         return result
+
+
+def _config(
+    given: str | distribution_validator_pb2.DistributionValidatorConfig,
+) -> distribution_validator_pb2.DistributionValidatorConfig:
+    """Reads what TFX hands on as JSON in containers and as a message elsewhere."""
+    if not isinstance(given, str):
+        return given
+    empty = distribution_validator_pb2.DistributionValidatorConfig()
+    return proto_utils.json_to_proto(given, empty)
 
 
 def _findings(

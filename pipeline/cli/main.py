@@ -8,6 +8,7 @@ import os
 import sys
 
 import serving.process
+from serving import s3
 from serving.errors import UserError
 
 VERBS = {
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     serving.process.set_up(options.verbose)
     verb = importlib.import_module(f"pipeline.cli.{options.verb}")
     try:
+        s3.register_where_named(*map(str, vars(options).values()))
         code = verb.execute(options)
         # Here and not at exit, where a reader that went away can't be caught.
         sys.stdout.flush()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from serving import folders
 from serving.errors import UserError
 
 if TYPE_CHECKING:
@@ -148,20 +149,17 @@ def newest_version(root: str, pipeline: str | None) -> str:
     """Returns the folder of the newest pushed version below a root."""
     from pipeline.layout import Layout
 
-    names = [pipeline] if pipeline else os.listdir(root) if os.path.isdir(root) else []
+    # What was not pushed whole is no version; the second is of one in shards, by its
+    # name as serving.index_config, which imports too much for here, has it.
+    whole = {"saved_model.pb", "shards"}
     found = [
         (int(version), os.path.join(serving, version))
-        for serving in (Layout(root, name).serving for name in names)
-        if os.path.isdir(serving)
-        for version in os.listdir(serving)
+        for name in ([pipeline] if pipeline else folders.names_in(root))
+        for serving in [Layout(root, name).serving]
+        for version in folders.names_in(serving)
         if version.isascii()
         and version.isdigit()
-        # What was not pushed whole is no version; the second is of one in shards, by
-        # its name as serving.index_config, which imports too much for here, has it.
-        and any(
-            os.path.exists(os.path.join(serving, version, part))
-            for part in ("saved_model.pb", "shards")
-        )
+        and whole & set(folders.names_in(os.path.join(serving, version)))
     ]
     if not found:
         raise UserError(

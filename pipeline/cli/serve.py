@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import serving.process
 from pipeline.cli import options as shared
+from serving import folders
 from serving.errors import UserError
 from serving.server.options import ServerOptions
 
@@ -118,7 +119,7 @@ def _base_paths(options: argparse.Namespace) -> dict[str, str]:
     """Returns the folder of each model's versions, by the model's name."""
     if options.model_base_path:
         path = options.model_base_path.rstrip("/")
-        return {options.name or os.path.basename(os.path.abspath(path)): path}
+        return {options.name or os.path.basename(shared.absolute_root(path)): path}
     from pipeline.layout import Layout
 
     root = options.root
@@ -126,7 +127,7 @@ def _base_paths(options: argparse.Namespace) -> dict[str, str]:
     found = {
         name: Layout(root, name).serving
         for name in names
-        if os.path.isdir(Layout(root, name).serving)
+        if folders.names_in(Layout(root, name).serving)
     }
     if not found:
         raise UserError(
@@ -139,7 +140,7 @@ def _base_paths(options: argparse.Namespace) -> dict[str, str]:
 def _folders(root: str) -> list[str]:
     """Returns what is in a root, nothing where there is none."""
     try:
-        return sorted(os.listdir(root)) if os.path.isdir(root) else []
+        return folders.names_in(root)
     except PermissionError:
         raise UserError(
             f"{root} can't be read; let the user with the id {os.getuid()}, as which "

@@ -20,6 +20,7 @@ from components.push_finder import executor as push_finder
 from pipeline import container_graph
 from pipeline.config import SECTIONS, PipelineConfig
 from pipeline.layout import Layout
+from pipeline.runners import container
 from serving.errors import UserError
 
 KUBEFLOW, VERTEX = "kubeflow", "vertex"
@@ -68,7 +69,10 @@ def compile_pipeline(
     _refuse_local_paths(config, layout)
     job = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
-            display_name=config.name, default_image=image, use_pipeline_spec_2_1=True
+            display_name=config.name,
+            default_image=image,
+            default_commands=container.COMMAND,
+            use_pipeline_spec_2_1=True,
         )
     ).run(pipeline, write_out=False)
     _leave_uncached(job["pipelineSpec"])
@@ -106,11 +110,11 @@ def _leave_uncached(spec: dict[str, Any]) -> None:
     executors = spec["deploymentSpec"]["executors"]
     for task in spec["root"]["dag"]["tasks"].values():
         component = spec["components"][task["componentRef"]["name"]]
-        container = executors[component["executorLabel"]]["container"]
+        entry = executors[component["executorLabel"]]["container"]
         # TFX's driver, which looks at files before the cache is asked, knows no window
         # of spans and no parameter, and Kubeflow itself does not run it.
-        container.pop("lifecycle", None)
-        if _executor_of(container) in _CHANGING:
+        entry.pop("lifecycle", None)
+        if _executor_of(entry) in _CHANGING:
             task["cachingOptions"] = {}
 
 
@@ -124,8 +128,8 @@ def _add_defaults(spec: dict[str, Any], pipeline: tfx_pipeline.Pipeline) -> None
                 parameter |= {"defaultValue": value.default, "isOptional": True}
 
 
-def _executor_of(container: dict[str, Any]) -> str:
-    arguments = container["args"]
+def _executor_of(entry: dict[str, Any]) -> str:
+    arguments = entry["args"]
     return arguments[arguments.index("--executor_class_path") + 1]
 
 

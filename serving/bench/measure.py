@@ -18,6 +18,7 @@ serving.process.set_up()
 
 import numpy as np  # noqa: E402
 
+from serving import s3  # noqa: E402
 from serving.bench import accuracy  # noqa: E402
 from serving.bench import pairs as pairs_of  # noqa: E402
 from serving.bench import workload as workloads  # noqa: E402
@@ -314,9 +315,11 @@ def _memory(key: str) -> int:
 def main(request_path: str, result_path: str) -> None:
     """Reads the request, does what it asks, writes the result."""
     with open(request_path, encoding="utf-8") as file:
-        request = json.load(file)
+        asked = file.read()
+    request = json.loads(asked)
     steps = {"make": make, "build": build, "measure": measure}
     try:
+        s3.register_where_named(asked)
         result = steps[request["step"]](request)
     except UserError as error:
         sys.exit(str(error))

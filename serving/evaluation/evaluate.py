@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from scipy import sparse  # noqa: E402
 
+from serving import s3  # noqa: E402
 from serving.errors import UserError  # noqa: E402
 from serving.evaluation import baselines, intervals, metrics  # noqa: E402
 from serving.evaluation.config import EvaluationConfig  # noqa: E402
@@ -564,9 +565,10 @@ def _native_query(
 def main(request_path: str, report_path: str) -> int:
     """Reads the request, evaluates, writes the report; 1 where the user must mend."""
     with tf.io.gfile.GFile(request_path) as file:
-        request = json.loads(file.read())
+        asked = file.read()
     try:
-        report = evaluate(request)
+        s3.register_where_named(asked)
+        report = evaluate(json.loads(asked))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

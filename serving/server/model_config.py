@@ -10,6 +10,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving import s3
 from serving.errors import UserError
 
 _PLATFORM = "tensorflow"
@@ -81,6 +82,7 @@ def _settings(config: model_server_config_pb2.ModelConfig) -> ModelSettings:
     if not config.name or not config.base_path:
         raise UserError("each model needs a name and a base_path")
     check_name(config.name)
+    s3.register_where_named(config.base_path)
     if config.model_platform not in ("", _PLATFORM):
         raise UserError(
             f"the model '{config.name}' has model_platform '{config.model_platform}', "

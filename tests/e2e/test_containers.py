@@ -28,7 +28,7 @@ from serving.native import NativeEngine
 from serving.registry.base import CHAMPION, PUSHED_VERSION, open_registry
 from serving.registry.config import RegistryConfig
 from tests import google_storage, mlflow_server
-from tests.containers import ENTRY_POINT, Cluster
+from tests.containers import Cluster
 from tests.e2e.conftest import BRIEF
 from tests.serving import asking
 from tests.serving.asking import HOST, PATIENCE_S, free_ports
@@ -191,21 +191,6 @@ def test_bounds_are_parameters_of_a_run(cluster, pipeline, serving):
     # Each of the two is enough.
     for node in ("Evaluator", "IndexEvaluator"):
         assert not cluster.outputs[node]["blessing"]["metadata"].get("blessed")
-
-
-def test_the_next_model_is_compared_with_the_last_pushed_one(
-    cluster, compiled, serving
-):
-    first = pushed_versions(serving)
-    other = compiled("kubeflow", "other.json", "index.leaves_to_search=30")["content"]
-    cluster.run(other, "other", serving_directory=serving)
-    found = cluster.outputs["LatestBlessedModel"]["model"]
-    assert found["metadata"]["found"] == 1
-    folder = cluster.outputs["IndexEvaluator"]["evaluation"]["uri"]
-    with tf.io.gfile.GFile(f"{folder}/report.json") as file:
-        assert json.load(file)["previous"]
-    # Whatever came of it, the last one is still there.
-    assert set(first) <= set(pushed_versions(serving))
 
 
 def test_an_update_is_pushed_and_registered(
@@ -394,25 +379,3 @@ def records(folder: str) -> list[str]:
         )
         for one in found
     )
-
-
-# The image
-
-
-def test_the_images_command_runs_a_node(pipeline, tmp_path):
-    """As the image does: in a process of its own, outside the repository."""
-
-    def in_a_process(arguments: list[str]) -> None:
-        subprocess.run(
-            [sys.executable, "-m", ENTRY_POINT, *arguments], cwd=tmp_path, check=True
-        )
-
-    spec = pipeline["content"]
-    tasks = spec["root"]["dag"]["tasks"]
-    only = {"ExampleGen-candidates": tasks["ExampleGen-candidates"]}
-    spec = {**spec, "root": {**spec["root"], "dag": {"tasks": only}}}
-    container = spec["deploymentSpec"]["executors"]["ExampleGen-candidates_executor"]
-    assert container["container"]["command"] == ["python", "-m", ENTRY_POINT]
-    cluster = Cluster(f"{pipeline['root']}/alone", in_a_process)
-    cluster.run(spec, "alone")
-    assert len(records(cluster.outputs["ExampleGen-candidates"]["examples"]["uri"]))

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import make_parser
+from pipeline.runners import container
 from requirements import install
 from serving.server.options import ServerOptions
 from tests import dockerfile
@@ -256,7 +257,7 @@ def test_server_image_has_what_its_doctor_looks_for_and_nothing_to_build_with(
 
 def test_pipeline_image_has_all_that_nodes_need(bases, tmp_path_factory) -> None:
     image = dockerfile.build(PIPELINE, bases, tmp_path_factory.mktemp("pipeline"))
-    module = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
-    for command in (["python", "-m", module, "--help"], ["shortlist", "doctor"]):
+    help_ = [*container.COMMAND, "--help"]
+    for command in (help_, ["shortlist", "doctor"]):
         done = subprocess.run(image.command(command), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
