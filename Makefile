@@ -1,9 +1,12 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
 
-# Any Python from 3.7 on: it only starts the installer, which finds CPython 3.10.
-# A 3.10 named here is the one that gets used.
+# Any Python from 3.7 on: it only starts the installer, which finds the stack's CPython.
+# One of the stack's versions named here is the one that gets used.
 PYTHON ?= python3
+# The set of versions: stable (CPython 3.10), current (3.11 to 3.13, glibc 2.39), or
+# auto, the newest that this machine can run.
+STACK ?= auto
 CONFIG ?= configs/movielens-100k.yaml
 # The folder of all runs; every run has a folder of its pipeline's name in it.
 ROOT ?= runs
@@ -22,29 +25,30 @@ BIN := .venv/bin
 # first Python that really runs is taken; that of .venv starts fastest.
 OWN_PYTHON := $(if $(filter file,$(origin PYTHON)),.venv/bin/python)
 
-define install
+define python
 @IFS=:; for python in $(OWN_PYTHON) "$(PYTHON)" $$PATH /usr/bin; do \
     test -d "$$python" && python="$$python/python3"; \
     if "$$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2>/dev/null; \
-    then exec "$$python" requirements/install.py $(1); fi; \
+    then exec "$$python" $(1); fi; \
 done; \
 echo 'No Python 3.7 or newer runs here: install python3 or name one with' \
     '`make PYTHON=/path/to/python3`.' >&2; exit 1
 endef
+install = $(call python,requirements/install.py $(1) --stack $(STACK))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast lock clean
+.PHONY: help install run test test-current test-fast lock clean
 
 help: ## Show this list
-	@echo 'make TARGET [PYTHON=python3] [CONFIG=file] [ROOT=folder] [ARGS=...]'
+	@echo 'make TARGET [STACK=auto] [PYTHON=python3] [CONFIG=file] [ROOT=folder] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) \
-	    | expand -t 14
+	    | expand -t 16
 
 install: ## Make .venv with all that Shortlist runs on
-	$(call install,stable)
+	$(call install,run)
 
 run: ## Train, index, evaluate and push a model, then recommend for a user
-	$(call install,stable)
+	$(call install,run)
 	$(BIN)/shortlist run $(CONFIG) --root $(ROOT) $(ARGS)
 	$(BIN)/shortlist recommend --root $(ROOT) --query user_id=42 -k 3
 
@@ -53,6 +57,10 @@ test: ## Check style and types and run all tests
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(PROCESSES) $(SPREAD) $(TESTS) $(ARGS)
+
+test-current: ## Run all tests on the stack `current`, in a Debian 13 if need be
+	$(call python,requirements/debian.py make test STACK=current \
+	    TESTS="$(TESTS)" PROCESSES="$(PROCESSES)" ARGS="$(ARGS)")
 
 test-fast: ## Run the unit tests
 	$(call install,test)

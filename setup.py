@@ -10,10 +10,15 @@ ROOT = Path(__file__).parent
 ROOMS = ("pipeline", "components", "trainer", "serving")
 
 
-def requirements(path: Path) -> list[str]:
-    """Returns the requirement lines of a file, without comments and blank lines."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [line for line in lines if line]
+# Which Pythons a stack is for: each asks for versions that fit together.
+STACKS = {"stable": "python_version < '3.11'", "current": "python_version >= '3.11'"}
+
+
+def requirements(name: str, marker: str = "") -> list[str]:
+    """Returns what one of requirements/*.in asks for, where a marker holds."""
+    text = (ROOT / "requirements" / f"{name}.in").read_text()
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    return [f"{line}; {marker}" if marker else line for line in lines if line]
 
 
 README = ROOT / "README.md"
@@ -31,11 +36,18 @@ setup(
         "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    python_requires=">=3.10,<3.11",
-    install_requires=requirements(ROOT / "requirements" / "stable.in"),
+    python_requires=">=3.10,<3.14",
+    # With Python 3.11 and later pip can't satisfy them; see docs/compatibility.md.
+    install_requires=[
+        *requirements("common"),
+        *(line for one, marker in STACKS.items() for line in requirements(one, marker)),
+    ],
     packages=find_packages(
         include=[f"{room}{rest}" for room in ROOMS for rest in ("", ".*")]
     ),

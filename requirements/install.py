@@ -1,14 +1,16 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes .venv: finds CPython 3.10 and uv, and installs a hashed lock with them.
+"""Makes .venv: chooses a stack, finds its CPython and uv, and installs a hashed lock.
 
-The libraries of benchmarks/peers get an environment of their own, .tools/peers, and so
-does what serves models without the pipeline, .tools/serving.
+A stack is a set of versions that fit together, `stable` or `current`. The newest one
+that the machine can run is taken unless --stack names one. The libraries of
+benchmarks/peers get an environment of their own, .tools/peers, and so does what serves
+models without the pipeline, .tools/serving.
 
 It runs before anything is installed, so it needs the standard library only and
 works on any Python from 3.7 on:
 
-    python3 requirements/install.py [stable|test|serving|peers|lock]
+    python3 requirements/install.py [run|test|serving|peers|lock] [--stack STACK]
 """
 
 import argparse
@@ -27,26 +29,19 @@ import time
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PYTHON = "3.10"
-# h5py's wheel asks for it and has no older build.
-MIN_GLIBC = (2, 28)
 # The first release that knows UV_SYSTEM_CERTS.
 MIN_UV = (0, 11)
-# The test lock holds every package of the stable one, in the same version.
-SATISFIED_BY = {
-    "stable": ("stable", "test"),
-    "test": ("test",),
-    "serving": ("serving",),
-    "peers": ("peers",),
-}
-# Where a lock goes; the peers' NumPy is another one than TensorFlow's, and serving's
-# environment is to show that nothing else is needed.
+# The first of these holds every package of the second, in the same version.
+HOLDS = {"stable-test": "stable", "current-test": "current"}
+# Where an environment is; the peers' NumPy is another one than TensorFlow's, and
+# serving's is to show that nothing else is needed.
 FOLDERS = {
-    "stable": ".venv",
+    "run": ".venv",
     "test": ".venv",
     "serving": os.path.join(".tools", "serving"),
     "peers": os.path.join(".tools", "peers"),
 }
+AUTO = "auto"
 SIZES = {"serving": "1.3 GB", "peers": "0.2 GB"}
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -73,6 +68,42 @@ print(json.dumps({
     "compilers": [tool.split()[0] for tool in tools if tool],
 }))
 """
+
+
+class Stack(NamedTuple):
+    """A set of versions that fit together, and what it takes to run it."""
+
+    name: str
+    pythons: Tuple[str, ...]
+    """Minor versions of CPython, the preferred one first."""
+    min_glibc: Tuple[int, int]
+    systems: str
+    """Some that are new enough."""
+
+    def lock(self, what: str) -> str:
+        """Returns the name of the lock by which something is installed."""
+        named = {"run": self.name, "test": f"{self.name}-test"}
+        return named.get(what, what)
+
+
+CURRENT = Stack(
+    "current",
+    ("3.13", "3.12", "3.11"),
+    # ml-metadata's and tensorflow-data-validation's wheels ask for it.
+    (2, 39),
+    "Debian 13, Ubuntu 24.04, RHEL 10",
+)
+STABLE = Stack(
+    "stable",
+    ("3.10",),
+    # h5py's wheel asks for it and has no older build.
+    (2, 28),
+    "Debian 10, Ubuntu 20.04, RHEL 8",
+)
+STACKS = (CURRENT, STABLE)
+"""The newest first."""
+# TensorFlow's and ScaNN's wheels are compiled for these.
+CPU_FLAGS = ("avx", "avx2", "fma")
 
 
 class SetupError(Exception):
@@ -152,13 +183,17 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> None:
         raise CommandError(command, done.returncode, lines)
 
 
-def machine_problem(system: str, machine: str, libc: str) -> Optional[str]:
-    """Tells in one sentence why the wheels cannot run here, or None if they can.
+def machine_problem(
+    stack: Stack, system: str, machine: str, libc: str, cpu_flags: Sequence[str]
+) -> Optional[str]:
+    """Tells in one sentence why a stack's wheels can't run here, or None if they can.
 
     Args:
+      stack: What is to run.
       system: The kernel's name, as in `uname -s`.
       machine: The processor's architecture, as in `uname -m`.
       libc: The C library and its version, such as "glibc 2.36"; "" for another one.
+      cpu_flags: What the processor can do, as /proc/cpuinfo tells it.
     """
     if (system, machine) != ("Linux", "x86_64"):
         return (
@@ -166,13 +201,30 @@ def machine_problem(system: str, machine: str, libc: str) -> Optional[str]:
             f"and this is {system} on {machine}: use such a machine or a linux/amd64 "
             "container."
         )
+    missing = [flag for flag in CPU_FLAGS if flag not in cpu_flags]
+    if missing:
+        return (
+            "Shortlist's wheels (TensorFlow, ScaNN) are compiled for processors with "
+            f"{', '.join(CPU_FLAGS)} and this one lacks {', '.join(missing)}: use a "
+            "machine made since 2013."
+        )
     found = re.match(r"glibc (\d+)\.(\d+)", libc)
-    if found and tuple(map(int, found.groups())) >= MIN_GLIBC:
+    if found and tuple(map(int, found.groups())) >= stack.min_glibc:
         return None
     return (
-        "Shortlist's wheels need glibc {}.{} or newer and this system has {}: use "
-        "Debian 10, Ubuntu 20.04, RHEL 8 or a newer one of these."
-    ).format(*MIN_GLIBC, libc or "another C library")
+        "The wheels of the stack {} need glibc {}.{} or newer and this system has {}: "
+        "use {} or a newer one of these."
+    ).format(stack.name, *stack.min_glibc, libc or "another C library", stack.systems)
+
+
+def cpu_flags() -> List[str]:
+    """Returns what the processor can do; nothing where the kernel does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE)
+    except OSError:
+        return []
+    return flags.group(1).split() if flags else []
 
 
 def libc_version() -> str:
@@ -200,32 +252,37 @@ def _on_path(name: str, environ: Mapping[str, str]) -> Iterator[str]:
             yield found
 
 
-def python_candidates(environ: Mapping[str, str], running: str) -> Iterator[str]:
-    """Yields where CPython 3.10 may be, the preferred places first.
+def python_candidates(
+    minor: str, environ: Mapping[str, str], running: str
+) -> Iterator[str]:
+    """Yields where a CPython may be, the preferred places first.
 
     Args:
+      minor: Such as "3.10".
       environ: Environment variables: HOME, PATH, PYENV_ROOT, XDG_DATA_HOME and
         UV_PYTHON_INSTALL_DIR are looked at.
       running: The Python that runs this file: `make PYTHON=…` may have named it.
     """
     if running:
         yield running
-    yield from _on_path("python" + PYTHON, environ)
+    yield from _on_path("python" + minor, environ)
     home = environ.get("HOME") or os.path.expanduser("~")
     pyenv = environ.get("PYENV_ROOT") or os.path.join(home, ".pyenv")
     yield from _newest_first(
-        os.path.join(glob.escape(pyenv), "versions", PYTHON + ".*", "bin", "python")
+        os.path.join(glob.escape(pyenv), "versions", minor + ".*", "bin", "python")
     )
     data = environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
     managed = environ.get("UV_PYTHON_INSTALL_DIR") or os.path.join(data, "uv", "python")
-    name = f"cpython-{PYTHON}.*-linux-x86_64*-gnu"
+    name = f"cpython-{minor}.*-linux-x86_64*-gnu"
     yield from _newest_first(
-        os.path.join(glob.escape(managed), name, "bin", "python" + PYTHON)
+        os.path.join(glob.escape(managed), name, "bin", "python" + minor)
     )
 
 
-def probe(executable: str, environ: Mapping[str, str]) -> Optional[Interpreter]:
-    """Starts a Python and returns it if it is a working 64-bit CPython 3.10.
+def probe(
+    minor: str, executable: str, environ: Mapping[str, str]
+) -> Optional[Interpreter]:
+    """Starts a Python and returns it if it is a working 64-bit CPython of a version.
 
     A virtual environment's Python stands for the one it was made from: .venv itself
     may be active, and it is about to be replaced.
@@ -235,7 +292,7 @@ def probe(executable: str, environ: Mapping[str, str]) -> Optional[Interpreter]:
         told = json.loads(printed.strip().rpartition("\n")[2])
     except ValueError:
         return None
-    fits = told["fits"] and told["version"].startswith(PYTHON + ".")
+    fits = told["fits"] and told["version"].startswith(minor + ".")
     if not fits or not os.path.exists(told["executable"]):
         return None
     return Interpreter(
@@ -243,15 +300,18 @@ def probe(executable: str, environ: Mapping[str, str]) -> Optional[Interpreter]:
     )
 
 
-def find_pythons(environ: Mapping[str, str], running: str) -> List[Interpreter]:
-    """Returns the first complete CPython 3.10, or all that only lack C headers."""
+def find_pythons(
+    stack: Stack, environ: Mapping[str, str], running: str
+) -> List[Interpreter]:
+    """Returns a stack's first complete CPython, or all that only lack C headers."""
     incomplete = []
-    for candidate in python_candidates(environ, running):
-        found = probe(candidate, environ)
-        if found and found.headers:
-            return [found]
-        if found:
-            incomplete.append(found)
+    for minor in stack.pythons:
+        for candidate in python_candidates(minor, environ, running):
+            found = probe(minor, candidate, environ)
+            if found and found.headers:
+                return [found]
+            if found:
+                incomplete.append(found)
     return incomplete
 
 
@@ -316,23 +376,23 @@ def install_uv(pythons: Sequence[str], environ: Mapping[str, str]) -> str:
     )
 
 
-def download_python(uv: str, environ: Mapping[str, str]) -> None:
-    """Lets uv fetch its own CPython 3.10.
+def download_python(minor: str, uv: str, environ: Mapping[str, str]) -> None:
+    """Lets uv fetch a CPython of its own.
 
     Raises:
       SetupError: It could not.
     """
-    tell(f"Fetching CPython {PYTHON} with uv, as none was found")
+    tell(f"Fetching CPython {minor} with uv, as none was found")
     try:
-        run([uv, "python", "install", "--no-bin", PYTHON], environ)
+        run([uv, "python", "install", "--no-bin", minor], environ)
     except CommandError as error:
         reason = re.sub(r"^\s*(cause|error): *", "", (error.lines or ["?"])[-1])
         raise SetupError(
-            f"CPython {PYTHON} is needed, none was found (on PATH, in pyenv's versions "
+            f"CPython {minor} is needed, none was found (on PATH, in pyenv's versions "
             f"or among uv's) and uv could not fetch one ({reason}): install it "
-            f"(Debian, Ubuntu: python{PYTHON} and python{PYTHON}-dev; pyenv: `pyenv "
-            f"install {PYTHON}`) or name one with `make "
-            f"PYTHON=/path/to/python{PYTHON}`."
+            f"(Debian, Ubuntu: python{minor} and python{minor}-dev; pyenv: `pyenv "
+            f"install {minor}`) or name one with `make "
+            f"PYTHON=/path/to/python{minor}`."
         ) from error
 
 
@@ -346,7 +406,7 @@ def check_build_tools(python: Interpreter, environ: Mapping[str, str]) -> None:
         raise SetupError(
             f"{python.executable} has no C headers (Python.h), which packages without "
             "a wheel are built with: install them (Debian, Ubuntu: apt-get install "
-            f"python{PYTHON}-dev)."
+            f"python{'.'.join(python.version.split('.')[:2])}-dev)."
         )
     chosen = [environ[name].split()[0] for name in ("CC", "CXX") if environ.get(name)]
     for compiler in chosen or python.compilers:
@@ -358,26 +418,28 @@ def check_build_tools(python: Interpreter, environ: Mapping[str, str]) -> None:
             )
 
 
-def find_tools(environ: Mapping[str, str], running: str) -> Tuple[str, Interpreter]:
-    """Returns uv and a complete CPython 3.10, fetching what is missing.
+def find_tools(
+    stack: Stack, environ: Mapping[str, str], running: str
+) -> Tuple[str, Interpreter]:
+    """Returns uv and a complete CPython of a stack, fetching what is missing.
 
     Raises:
       SetupError: One of them cannot be had here.
     """
-    pythons = find_pythons(environ, running)
+    pythons, minor = find_pythons(stack, environ, running), stack.pythons[0]
     able = [python.executable for python in pythons] + [running]
     uv = find_uv(environ) or install_uv(able, environ)
     if not pythons:
-        download_python(uv, environ)
+        download_python(minor, uv, environ)
     elif not pythons[0].headers:
         # uv's own has them; without the internet the sentence is about headers.
         with contextlib.suppress(SetupError):
-            download_python(uv, environ)
-    pythons = find_pythons(environ, running)
+            download_python(minor, uv, environ)
+    pythons = find_pythons(stack, environ, running)
     if not pythons:
         raise SetupError(
-            f"uv fetched a CPython {PYTHON} that does not run here: name a working one "
-            f"with `make PYTHON=/path/to/python{PYTHON}`."
+            f"uv fetched a CPython {minor} that does not run here: name a working one "
+            f"with `make PYTHON=/path/to/python{minor}`."
         )
     check_build_tools(pythons[0], environ)
     return uv, pythons[0]
@@ -400,9 +462,10 @@ class Environment:
     def satisfies(self, lock: str) -> bool:
         """Tells whether the packages of this lock are all installed."""
         held = self._read_stamp()
-        if held.get("lock") not in SATISFIED_BY[lock]:
+        name = held.get("lock", "")
+        if lock not in (name, HOLDS.get(name)):
             return False
-        return held == self._wanted_stamp(held["lock"])
+        return held == self._wanted_stamp(name)
 
     def is_sound(self, python: Interpreter) -> bool:
         """Tells whether packages can be added; if not, it must be made anew."""
@@ -456,25 +519,82 @@ class Environment:
         return stamp if isinstance(stamp, dict) else {}
 
 
-def install(lock: str, environ: Mapping[str, str], running: str) -> None:
-    """Brings a lock's environment in line with it, from whatever state it is in.
+def install(
+    what: str, environ: Mapping[str, str], running: str, stack: str = AUTO
+) -> None:
+    """Brings an environment in line with its lock, from whatever state it is in.
+
+    Args:
+      what: One of FOLDERS.
+      environ: Environment variables.
+      running: The Python that runs this file.
+      stack: Its name; AUTO: the newest one that the machine can run.
 
     Raises:
       SetupError: Something is missing or a command failed.
     """
-    folder = FOLDERS[lock]
+    # What is kept apart has versions of its own, which are those of one stack.
+    own = STACKS if what in ("run", "test") else (STABLE,)
+    stacks = [one for one in own if stack in (AUTO, one.name)]
+    if not stacks:
+        raise SetupError(f"{what} is there for the stack {own[0].name} only.")
+    problems: List[str] = []
+    for one in stacks:
+        try:
+            _install_stack(one, what, environ, running, problems)
+            return
+        except _CannotRunError as error:
+            problems.append(str(error))
+    raise SetupError(problems[-1])
+
+
+class _CannotRunError(SetupError):
+    """A stack has no place on this machine; an older one may have."""
+
+
+def _install_stack(
+    stack: Stack,
+    what: str,
+    environ: Mapping[str, str],
+    running: str,
+    problems: Sequence[str],
+) -> None:
+    """Installs a stack, see `install`.
+
+    Args:
+      stack: The stack.
+      what: One of FOLDERS.
+      environ: Environment variables.
+      running: The Python that runs this file.
+      problems: Why newer stacks can't be had.
+
+    Raises:
+      _CannotRunError: It can't run here.
+      SetupError: A command failed.
+    """
+    folder, lock = FOLDERS[what], stack.lock(what)
     venv = Environment(os.path.join(ROOT, folder), environ)
     if venv.satisfies(lock):
         return
     uname = platform.uname()
-    problem = machine_problem(uname.system, uname.machine, libc_version())
+    problem = machine_problem(
+        stack, uname.system, uname.machine, libc_version(), cpu_flags()
+    )
     if problem:
-        raise SetupError(problem)
+        raise _CannotRunError(problem)
     with _only_one():
         if venv.satisfies(lock):
             return
         started = time.monotonic()
-        uv, python = find_tools(environ, running)
+        try:
+            uv, python = find_tools(stack, environ, running)
+        except CommandError:
+            raise
+        except SetupError as error:
+            raise _CannotRunError(str(error)) from error
+        if what in ("run", "test"):
+            why = f" ({problems[-1].rstrip('.')})" if problems else ""
+            tell(f"Stack: {stack.name}{why}")
         if not venv.is_sound(python):
             made_with = f"CPython {python.version} ({python.executable})"
             tell(f"Making {folder} with {made_with}")
@@ -532,6 +652,36 @@ def _only_one() -> Iterator[None]:
         yield
 
 
+class Lock(NamedTuple):
+    """How a lock is made."""
+
+    name: str
+    stack: Stack
+    sources: Tuple[str, ...]
+    """*.in files."""
+    options: Tuple[str, ...] = ()
+    """Of `uv pip compile`."""
+
+
+# The tests must see the very versions that a user gets, and a server those that its
+# models were made with.
+_AS_STABLE = ("--constraints", "requirements/stable.lock")
+# tfx asks for a TensorFlow for which there is no ScaNN.
+_OVERRIDE = ("--override", "requirements/current.override")
+_AS_CURRENT = ("--constraints", "requirements/current.lock", *_OVERRIDE)
+_LEFT_OUT = ("--no-emit-package=tensorflow", "--no-emit-package=libclang")
+LOCKS = (
+    Lock("bootstrap", STABLE, ("bootstrap",)),
+    Lock("stable", STABLE, ("common", "stable")),
+    Lock("stable-test", STABLE, ("common", "stable", "test"), _AS_STABLE),
+    Lock("current", CURRENT, ("common", "current"), _OVERRIDE),
+    Lock("current-test", CURRENT, ("common", "current", "test"), _AS_CURRENT),
+    Lock("serving", STABLE, ("serving",), (*_AS_STABLE, *_LEFT_OUT)),
+    Lock("peers", STABLE, ("peers",)),
+)
+"""In the order in which they are made."""
+
+
 def write_locks(
     options: Sequence[str], environ: Mapping[str, str], running: str
 ) -> None:
@@ -545,47 +695,51 @@ def write_locks(
     Raises:
       SetupError: Something is missing or no set of versions fits.
     """
-    uv, python = find_tools(environ, running)
+    uv, python = find_tools(STABLE, environ, running)
     common = [
         *("--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url"),
-        *("--no-progress", "--python", python.executable, "--python-version", PYTHON),
-        *("--python-platform", "x86_64-manylinux_{}_{}".format(*MIN_GLIBC)),
+        *("--no-progress", "--python", python.executable),
     ]
-    # The tests must see the very versions that a user gets, and a server those that
-    # its models were made with.
-    as_stable = ["--constraints", "requirements/stable.lock"]
-    left_out = [f"--no-emit-package={name}" for name in ("tensorflow", "libclang")]
-    own = {"test": as_stable, "serving": [*as_stable, *left_out]}
-    for name in ("bootstrap", "stable", "test", "serving", "peers"):
-        tell(f"Writing requirements/{name}.lock")
-        files = [f"requirements/{name}.in", "-o", f"requirements/{name}.lock"]
-        chosen = [*common, *own.get(name, []), *options]
-        run([uv, "pip", "compile", *files, *chosen], environ)
+    for lock in LOCKS:
+        tell(f"Writing requirements/{lock.name}.lock")
+        files = [f"requirements/{name}.in" for name in lock.sources]
+        out = ["-o", f"requirements/{lock.name}.lock"]
+        platform_tag = "x86_64-manylinux_{}_{}".format(*lock.stack.min_glibc)
+        machine = ["--python-version", lock.stack.pythons[0], "--python-platform"]
+        given = [*common, *machine, platform_tag, *lock.options, *options]
+        run([uv, "pip", "compile", *files, *out, *given], environ)
 
 
-def _parse(arguments: Optional[Sequence[str]]) -> Tuple[str, List[str]]:
-    """Returns what to do and the options for `uv pip compile`."""
+def _parse(arguments: Optional[Sequence[str]]) -> Tuple[str, str, List[str]]:
+    """Returns what to do, for which stack, and the options for `uv pip compile`."""
     parser = argparse.ArgumentParser(
         description="Makes .venv (for serving and peers a folder in .tools) from a "
         "lock, or the locks from the *.in files.",
         epilog="With `lock`, more options go to `uv pip compile`: --upgrade, say.",
     )
-    parser.add_argument("what", choices=[*FOLDERS, "lock"], nargs="?", default="stable")
+    parser.add_argument("what", choices=[*FOLDERS, "lock"], nargs="?", default="run")
+    names = [stack.name for stack in STACKS]
+    parser.add_argument(
+        "--stack",
+        choices=[AUTO, *names],
+        default=AUTO,
+        help=f"the set of versions; {AUTO}: the newest that this machine can run",
+    )
     parsed, options = parser.parse_known_args(arguments)
     if options and parsed.what != "lock":
         parser.error("unknown argument: " + " ".join(options))
-    return parsed.what, options
+    return parsed.what, parsed.stack, options
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the command and returns its exit code."""
-    what, options = _parse(arguments)
+    what, stack, options = _parse(arguments)
     environ = dict(os.environ)
     try:
         if what == "lock":
             write_locks(options, environ, sys.executable)
         else:
-            install(what, environ, sys.executable)
+            install(what, environ, sys.executable, stack)
     except SetupError as error:
         for line in getattr(error, "lines", [])[-SHOWN_LINES:]:
             tell("    " + line)

@@ -20,25 +20,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving import process
+from serving import process, stacks
+from serving.stacks import Stack
 
-# The exact pins of requirements/stable.in, which is not part of an installed package.
-EXPECTED_VERSIONS = {
-    "tfx": "1.16.0",
-    "tensorflow": "2.16.2",
-    "tf-keras": "2.16.0",
-    "tensorflow-recommenders": "0.7.7",
-    "tensorflow-datasets": "4.9.10",
-    "tensorflow-model-analysis": "0.47.0",
-    "scann": "1.3.2",
-    "apache-beam": "2.60.0",
-}
+EXPECTED_VERSIONS = stacks.RUNNING.pins
 # Of these, what answers with a pushed model.
 SERVING = ("tensorflow", "scann")
 # The same without kernels for GPUs, as in requirements/serving.in.
 _STANDS_FOR = {"tensorflow": ("tensorflow-cpu",)}
-EXPECTED_PYTHON = (3, 10)
-MIN_GLIBC = (2, 28)
 SETUPTOOLS_BELOW = 81
 # The wheels are compiled for these; without one the first call is a SIGILL.
 CPU_FLAGS = ("avx", "avx2", "fma")
@@ -110,12 +99,15 @@ def checks(folder: Path = Path(), serving: bool = False) -> list[Check]:
 
 
 def check_python(version: tuple[int, ...], implementation: str) -> Check:
-    """Checks for CPython 3.10, the only one that all wheels are made for."""
+    """Checks for a CPython that all wheels of some stack are made for."""
+    known = [minor for stack in stacks.STACKS for minor in stack.pythons]
+    names = [".".join(map(str, minor)) for minor in sorted(known)]
     return Check(
         "Python",
-        version == EXPECTED_PYTHON and implementation == "CPython",
+        version in known and implementation == "CPython",
         f"{implementation} {'.'.join(map(str, version))}",
-        "install with `make install`, which finds or fetches CPython 3.10",
+        "install with `make install`, which finds or fetches a CPython "
+        f"({', '.join(names)})",
     )
 
 
@@ -167,19 +159,20 @@ def check_cpu(cpuinfo: str | None) -> Check:
     )
 
 
-def check_glibc(libc: str) -> Check:
+def check_glibc(libc: str, stack: Stack = stacks.RUNNING) -> Check:
     """Checks the C library.
 
     Args:
       libc: Its name and version, such as "glibc 2.36"; "" for another one.
+      stack: Whose wheels it is to run.
     """
     found = re.match(r"glibc (\d+)\.(\d+)", libc)
-    wanted = ".".join(map(str, MIN_GLIBC))
+    wanted = ".".join(map(str, stack.min_glibc))
     return Check(
         "C library",
-        found is not None and tuple(map(int, found.groups())) >= MIN_GLIBC,
+        found is not None and tuple(map(int, found.groups())) >= stack.min_glibc,
         libc or "not glibc",
-        f"use a Linux with glibc {wanted} or newer: Debian 10, Ubuntu 20.04, RHEL 8",
+        f"use a Linux with glibc {wanted} or newer: {stack.systems}",
     )
 
 

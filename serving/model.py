@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving import manifest
+from serving import folders, manifest, stacks
 from serving.errors import UserError
 from serving.index_config import SHARDS, shard_name
 from serving.queries import read_query
@@ -43,12 +43,9 @@ def versions(base: str) -> list[int]:
 
 def version_paths(base: str) -> dict[int, str]:
     """Returns the folders of the versions below a base path, see `versions`."""
-    if not tf.io.gfile.isdir(base):
-        return {}
-    names = (name.rstrip("/") for name in tf.io.gfile.listdir(base))
     return {
         int(name): os.path.join(base, name)
-        for name in names
+        for name in folders.names_in(base)
         if _VERSION.fullmatch(name)
         and int(name) <= _MOST_VERSION
         and _is_whole(os.path.join(base, name))
@@ -65,9 +62,7 @@ def shard_paths(path: str) -> list[str]:
       Folders; none where the version is one servable itself, or a shard is missing.
     """
     folder = os.path.join(path, SHARDS)
-    if not tf.io.gfile.isdir(folder):
-        return []
-    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+    names = folders.names_in(folder)
     if names != [shard_name(shard, len(names)) for shard in range(len(names))]:
         return []
     return [os.path.join(folder, name) for name in names]
@@ -269,8 +264,9 @@ def load_scann_ops() -> None:
     try:
         from scann.scann_ops.py import scann_ops  # noqa: F401
     except (ImportError, tf.errors.NotFoundError) as error:
-        cause = str(error).splitlines()[0]
+        cause, pins = str(error).splitlines()[0], stacks.RUNNING.pins
         raise UserError(
-            "this model needs ScaNN's TensorFlow operations: pip install scann==1.3.2 "
-            f"beside tensorflow==2.16.2 and import scann before loading it ({cause})"
+            "this model needs ScaNN's TensorFlow operations: pip install "
+            f"scann=={pins['scann']} beside tensorflow=={pins['tensorflow']} and "
+            f"import scann before loading it ({cause})"
         ) from None

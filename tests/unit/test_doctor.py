@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requirements import install
-from serving import doctor
+from serving import doctor, stacks
 
 ROOT = Path(__file__).parents[2]
 HASWELL = "processor\t: 0\nflags\t\t: fpu sse4_2 avx f16c fma avx2 bmi2\nbugs\t\t:\n"
@@ -41,7 +41,7 @@ def test_everything_is_well_here(here: dict[str, doctor.Check]) -> None:
 def test_everything_is_looked_at(here: dict[str, doctor.Check]) -> None:
     others = "Python,setuptools,CPU flags,C library,Keras 2,ScaNN ops,Memory,Disk space"
     assert set(here) == {*doctor.EXPECTED_VERSIONS, *others.split(",")}
-    assert here["Keras 2"].found == "tf.keras 2.16.0"
+    assert here["Keras 2"].found == f"tf.keras {stacks.RUNNING.pins['tf-keras']}"
     assert re.fullmatch(
         r"recall@10 \S+ on 1,000 random vectors", here["ScaNN ops"].found
     )
@@ -62,17 +62,29 @@ def test_importing_it_is_light() -> None:
 
 
 class TestOneTruth:
-    def test_pins_are_those_of_the_requirements(self) -> None:
-        text = (ROOT / "requirements/stable.in").read_text()
-        pins = dict(re.findall(r"^([\w-]+)==(\S+)$", text, re.MULTILINE))
-        assert pins == doctor.EXPECTED_VERSIONS
+    @pytest.mark.parametrize("stack", stacks.STACKS, ids=lambda stack: stack.name)
+    def test_pins_are_those_of_the_stacks(self, stack: stacks.Stack) -> None:
+        texts = [
+            (ROOT / f"requirements/{name}.in").read_text()
+            for name in ("common", stack.name)
+        ]
+        pins = re.findall(r"^([\w-]+)==(\S+)$", "\n".join(texts), re.MULTILINE)
+        assert dict(pins) == stack.pins
+
+    def test_setuptools_are_bounded_alike(self) -> None:
+        text = (ROOT / "requirements/common.in").read_text()
         below = re.search(r"^setuptools<(\d+)$", text, re.MULTILINE)
         assert below is not None
         assert int(below[1]) == doctor.SETUPTOOLS_BELOW
 
     def test_platform_is_that_of_the_installer(self) -> None:
-        assert doctor.MIN_GLIBC == install.MIN_GLIBC
-        assert ".".join(map(str, doctor.EXPECTED_PYTHON)) == install.PYTHON
+        assert [one.name for one in stacks.STACKS] == [
+            one.name for one in install.STACKS
+        ]
+        for ours, theirs in zip(stacks.STACKS, install.STACKS, strict=True):
+            pythons = sorted(".".join(map(str, minor)) for minor in ours.pythons)
+            assert pythons == sorted(theirs.pythons)
+            assert (ours.min_glibc, ours.systems) == (theirs.min_glibc, theirs.systems)
 
 
 class TestVersions:
@@ -94,7 +106,8 @@ class TestVersions:
         ("version", "implementation", "ok"),
         [
             ((3, 10), "CPython", True),
-            ((3, 11), "CPython", False),
+            ((3, 11), "CPython", True),
+            ((3, 14), "CPython", False),
             ((3, 1), "CPython", False),
             ((3, 10), "PyPy", False),
         ],
@@ -107,7 +120,7 @@ class TestVersions:
     def test_a_build_without_gpu_kernels_is_as_good(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        held = {"tensorflow-cpu": "2.16.2"}
+        held = {"tensorflow-cpu": doctor.EXPECTED_VERSIONS["tensorflow"]}
         monkeypatch.setattr(doctor, "_installed", held.get)
         assert doctor.check_version("tensorflow").ok
         held["tensorflow-cpu"] = "2.17.0"
@@ -138,8 +151,9 @@ class TestMachine:
 
     @given(st.tuples(st.integers(0, 4), st.integers(0, 99)))
     def test_glibc_is_compared_by_number(self, version: tuple[int, int]) -> None:
-        check = doctor.check_glibc("glibc {}.{}".format(*version))
-        assert check.ok == (version >= (2, 28))
+        for stack in stacks.STACKS:
+            check = doctor.check_glibc("glibc {}.{}".format(*version), stack)
+            assert check.ok == (version >= stack.min_glibc)
 
     def test_another_c_library(self) -> None:
         check = doctor.check_glibc("")

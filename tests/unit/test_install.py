@@ -24,7 +24,12 @@ import pytest
 from requirements import install
 
 ROOT = Path(__file__).parents[2]
-BASE_PYTHON = Path(sys.base_prefix, "bin", "python3.10")
+STACK = next(
+    one for one in install.STACKS if "{}.{}".format(*sys.version_info) in one.pythons
+)
+"""That these tests run in."""
+MINOR = "{}.{}".format(*sys.version_info)
+BASE_PYTHON = Path(sys.base_prefix, "bin", f"python{MINOR}")
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 # A build backend for the copy, so that no setuptools has to be fetched.
@@ -84,7 +89,8 @@ def python_that_tells(path: Path, version: str = "3.10.7", **told: object) -> Pa
 
 def found(environ: dict[str, str], running: str = "") -> list[str]:
     """Returns the executables that the finder settles on."""
-    return [python.executable for python in install.find_pythons(environ, running)]
+    pythons = install.find_pythons(install.STABLE, environ, running)
+    return [python.executable for python in pythons]
 
 
 class TestFindPython:
@@ -151,7 +157,7 @@ class TestFindPython:
         managed = python_that_tells(tmp_path / name)
         environ = {"PATH": f"{tmp_path}/bin", "HOME": str(tmp_path)}
         order = [str(running), f"{tmp_path}/bin/python3.10", str(pyenv), str(managed)]
-        assert list(install.python_candidates(environ, str(running))) == order
+        assert list(install.python_candidates("3.10", environ, str(running))) == order
         for first in order:
             assert found(environ, str(running)) == [first]
             executable(Path(first), "exit 1")
@@ -168,11 +174,11 @@ class TestFindPython:
         venv = tmp_path / "venv"
         command = [BASE_PYTHON, "-m", "venv", "--without-pip", venv]
         subprocess.run(command, check=True)
-        python = install.probe(str(venv / "bin/python"), {"PATH": SYSTEM_PATH})
+        python = install.probe(MINOR, str(venv / "bin/python"), {"PATH": SYSTEM_PATH})
         assert python is not None
         assert os.path.samefile(python.executable, BASE_PYTHON)
         assert not python.executable.startswith(str(venv))
-        assert python.version == f"3.10.{sys.version_info[2]}"
+        assert python.version == f"{MINOR}.{sys.version_info[2]}"
 
 
 class TestFindUv:
@@ -225,13 +231,29 @@ class TestMessages:
         ],
     )
     def test_machine(self, machine: tuple[str, str, str], part: str | None) -> None:
-        problem = install.machine_problem(*machine)
+        flags = install.CPU_FLAGS
+        problem = install.machine_problem(install.STABLE, *machine, flags)
         if part is None:
             assert problem is None
         else:
             assert problem is not None
             assert part in problem
             assert problem.count(". ") == 0
+
+    def test_a_stack_names_the_c_library_that_it_needs(self) -> None:
+        machine = ("Linux", "x86_64", "glibc 2.36", install.CPU_FLAGS)
+        assert install.machine_problem(install.STABLE, *machine) is None
+        problem = install.machine_problem(install.CURRENT, *machine)
+        assert problem is not None
+        assert "the stack current need glibc 2.39 or newer and this" in problem
+        assert "Debian 13" in problem
+
+    def test_missing_cpu_flags_are_named(self) -> None:
+        machine = ("Linux", "x86_64", "glibc 2.41", ["sse", "avx"])
+        problem = install.machine_problem(install.CURRENT, *machine)
+        assert problem is not None
+        assert "this one lacks avx2, fma" in problem
+        assert set(install.CPU_FLAGS) <= set(install.cpu_flags())
 
     def test_missing_compiler_is_named(self, tmp_path: Path) -> None:
         python = install.Interpreter("python", "3.10.1", True, ("cc", "c++"))
@@ -275,9 +297,10 @@ class TestLocks:
         return dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\$", text, re.MULTILINE))
 
     def test_tests_run_on_what_users_get(self) -> None:
-        stable, test = self.pins("stable"), self.pins("test")
-        assert len(stable) > 200
-        assert stable.items() < test.items()
+        for stack in install.STACKS:
+            own, test = self.pins(stack.name), self.pins(stack.lock("test"))
+            assert len(own) > 200
+            assert own.items() < test.items()
 
     def test_server_runs_what_its_models_were_made_with(self) -> None:
         stable, serving = self.pins("stable"), self.pins("serving")
@@ -295,9 +318,7 @@ class TestLocks:
         assert unneeded < self.pins("stable").keys()
         assert not unneeded & self.pins("serving").keys()
 
-    @pytest.mark.parametrize(
-        "name", ["bootstrap", "stable", "test", "serving", "peers"]
-    )
+    @pytest.mark.parametrize("name", [lock.name for lock in install.LOCKS])
     def test_every_package_is_hashed_and_none_comes_from_an_address(
         self, name: str
     ) -> None:
@@ -306,10 +327,11 @@ class TestLocks:
         assert re.fullmatch(rf"(?:{line}\n)+", text)
         assert not re.search(r"== *\S+ \\\n[a-z]", text)
 
-    @pytest.mark.parametrize("name", ["stable", "test", "serving", "peers"])
-    def test_lock_holds_what_is_asked_for(self, name: str) -> None:
-        pins = self.pins(name)
-        text = (ROOT / "requirements" / f"{name}.in").read_text()
+    @pytest.mark.parametrize("lock", install.LOCKS, ids=lambda lock: lock.name)
+    def test_lock_holds_what_is_asked_for(self, lock: install.Lock) -> None:
+        pins = self.pins(lock.name)
+        folder = ROOT / "requirements"
+        text = "".join((folder / f"{name}.in").read_text() for name in lock.sources)
         asked = re.findall(r"^([A-Za-z][\w-]*)(?:==(\S+))?", text, re.MULTILINE)
         assert asked
         for package, version in asked:
@@ -354,8 +376,10 @@ class Checkout:
         (path / "backend.py").write_text(BACKEND)
         (path / "pyproject.toml").write_text(PYPROJECT)
         stable = write_wheel(wheels, "one")
-        (requirements / "stable.lock").write_text(stable)
-        (requirements / "test.lock").write_text(stable + write_wheel(wheels, "two"))
+        test = stable + write_wheel(wheels, "two")
+        for stack in install.STACKS:
+            (requirements / f"{stack.lock('run')}.lock").write_text(stable)
+            (requirements / f"{stack.lock('test')}.lock").write_text(test)
         (requirements / "peers.lock").write_text(write_wheel(wheels, "three"))
         (requirements / "serving.lock").write_text(write_wheel(wheels, "four"))
         self.real_uv = uv
@@ -377,12 +401,17 @@ class Checkout:
             f'exec "{self.real_uv}" "$@"\n',
         )
 
+    def lock(self, what: str = "run") -> Path:
+        """Returns the lock of what is installed."""
+        return self.path / "requirements" / f"{STACK.lock(what)}.lock"
+
     def command(self, what: str, python: str = sys.executable) -> list[str]:
-        """Returns the command that installs a lock."""
-        return [python, str(self.path / "requirements/install.py"), what]
+        """Returns the command that installs a lock, of the stack of these tests."""
+        installer = str(self.path / "requirements/install.py")
+        return [python, installer, what, "--stack", STACK.name]
 
     def install(
-        self, what: str = "stable", python: str = sys.executable
+        self, what: str = "run", python: str = sys.executable
     ) -> tuple[int, str]:
         """Runs the installer; returns its exit code and standard error."""
         return self.run(self.command(what, python))
@@ -408,7 +437,7 @@ class Checkout:
 
     def packages(self, folder: str = ".venv") -> set[str]:
         """Returns the names of the packages that an environment holds."""
-        site = self.path / folder / "lib/python3.10/site-packages"
+        site = self.path / folder / f"lib/python{MINOR}/site-packages"
         return {info.name.partition("-")[0] for info in site.glob("*.dist-info")}
 
 
@@ -438,35 +467,62 @@ class TestInstall:
     def test_test_tools_come_on_top_and_serve_the_runtime(
         self, checkout: Checkout
     ) -> None:
-        checkout.install("stable")
+        checkout.install("run")
         checkout.calls()
         assert checkout.install("test")[0] == 0
         assert checkout.calls() == MORE
         assert checkout.packages() == {"one", "two", "shortlist"}
-        assert checkout.install("stable") == (0, "")
+        assert checkout.install("run") == (0, "")
         assert checkout.calls() == []
 
+    def test_the_newest_stack_that_the_machine_runs_is_taken(
+        self, checkout: Checkout
+    ) -> None:
+        installer = str(checkout.path / "requirements/install.py")
+        code, said = checkout.run([sys.executable, installer])
+        assert code == 0, said
+        told = next(line for line in said.splitlines() if line.startswith("Stack: "))
+        if STACK is install.CURRENT:
+            assert told == "Stack: current"
+        else:
+            # Why a newer one is not taken: the C library, or no Python for it.
+            assert told.startswith("Stack: stable (")
+            assert "the stack current" in told or "CPython 3.13" in told
+        assert checkout.run([sys.executable, installer]) == (0, "")
+
+    def test_another_stack_takes_the_place_of_one(self, checkout: Checkout) -> None:
+        checkout.install()
+        other = next(one for one in install.STACKS if one is not STACK)
+        installer = str(checkout.path / "requirements/install.py")
+        code, said = checkout.run([sys.executable, installer, "--stack", other.name])
+        if code:  # what it takes is not here, and what is there stays
+            assert "glibc" in said or "CPython" in said
+            checkout.calls()
+            assert checkout.install() == (0, "")
+        else:
+            assert f"Stack: {other.name}" in said
+
     def test_peers_are_kept_apart(self, checkout: Checkout) -> None:
-        checkout.install("stable")
+        checkout.install("run")
         checkout.calls()
         assert checkout.install("peers")[0] == 0
         assert checkout.calls() == FULL[:2]
         assert checkout.packages(".tools/peers") == {"three"}
         assert checkout.packages() == {"one", "shortlist"}
-        assert checkout.install("peers") == checkout.install("stable") == (0, "")
+        assert checkout.install("peers") == checkout.install("run") == (0, "")
 
     def test_serving_is_kept_apart_and_has_the_project(
         self, checkout: Checkout
     ) -> None:
-        checkout.install("stable")
+        checkout.install("run")
         checkout.calls()
         assert checkout.install("serving")[0] == 0
         assert checkout.calls() == FULL
         assert checkout.packages(".tools/serving") == {"four", "shortlist"}
         assert checkout.packages() == {"one", "shortlist"}
-        assert checkout.install("serving") == checkout.install("stable") == (0, "")
+        assert checkout.install("serving") == checkout.install("run") == (0, "")
 
-    @pytest.mark.parametrize("name", ["requirements/stable.lock", "setup.py"])
+    @pytest.mark.parametrize("name", [f"requirements/{STACK.name}.lock", "setup.py"])
     def test_change_of_lock_or_setup_installs_again(
         self, checkout: Checkout, name: str
     ) -> None:
@@ -479,10 +535,7 @@ class TestInstall:
 
     def test_package_dropped_from_the_lock_goes(self, checkout: Checkout) -> None:
         checkout.install("test")
-        shutil.copy(
-            checkout.path / "requirements/stable.lock",
-            checkout.path / "requirements/test.lock",
-        )
+        shutil.copy(checkout.lock(), checkout.lock("test"))
         assert checkout.install("test")[0] == 0
         assert checkout.packages() == {"one", "shortlist"}
 
@@ -514,7 +567,8 @@ class TestInstall:
         checkout.install()
         moved = tmp_path / "moved"
         checkout.path.rename(moved)
-        command = [sys.executable, str(moved / "requirements/install.py")]
+        installer = str(moved / "requirements/install.py")
+        command = [sys.executable, installer, "--stack", STACK.name]
         uv = f"{Path(checkout.real_uv).parent}:{SYSTEM_PATH}"
         environ = {"PATH": uv, "UV_FIND_LINKS": str(moved / "wheels")}
         subprocess.run(command, env={**checkout.environ, **environ}, check=True)
@@ -526,11 +580,11 @@ class TestInstall:
     def test_killed_installation_is_not_taken_for_a_whole_one(
         self, checkout: Checkout, over: str
     ) -> None:
-        lock = checkout.path / "requirements/stable.lock"
+        lock = checkout.lock()
         before = lock.read_text()
         if over != "nothing":
             checkout.install()
-        lock.write_text((checkout.path / "requirements/test.lock").read_text())
+        lock.write_text(checkout.lock("test").read_text())
         checkout.wrap_uv('[ "$2" = sync ] && kill -9 $PPID')
         assert checkout.install()[0] == -signal.SIGKILL
         checkout.calls()
@@ -543,7 +597,7 @@ class TestInstall:
     def test_failed_command_shows_its_last_lines_and_one_sentence(
         self, checkout: Checkout
     ) -> None:
-        lock = checkout.path / "requirements/stable.lock"
+        lock = checkout.lock()
         good = lock.read_text()
         lock.write_text(re.sub(r"sha256:\w+", "sha256:" + "0" * 64, good))
         code, said = checkout.install()
@@ -560,7 +614,7 @@ class TestInstall:
         checkout.wrap_uv("sleep 0.5")
         both = [
             subprocess.Popen(
-                checkout.command("stable"),
+                checkout.command("run"),
                 env=checkout.environ,
                 stderr=subprocess.PIPE,
                 text=True,

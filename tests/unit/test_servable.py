@@ -41,6 +41,7 @@ from serving.servable import (
     is_member,
     keep_best,
 )
+from serving.stacks import RUNNING
 from serving.towers import Towers
 from tests.unit.conftest import (
     CANDIDATES,
@@ -864,7 +865,8 @@ def without_scann(build, world, run_python, tmp_path_factory) -> dict[str, Any]:
 def test_without_scann_the_loader_says_what_to_import(kind, without_scann):
     assert without_scann["models"][kind] == {
         "error": "this model needs ScaNN's TensorFlow operations: pip install "
-        "scann==1.3.2 beside tensorflow==2.16.2 and import scann before loading it "
+        f"scann=={RUNNING.pins['scann']} beside "
+        f"tensorflow=={RUNNING.pins['tensorflow']} and import scann before loading it "
         "(no scann here)"
     }
 
