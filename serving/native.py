@@ -513,14 +513,17 @@ class NativeEngine(QueryEngine):
             return whole, values
         return rows, scores
 
-    def _effort(self, wanted: int, leaves: int, reorder: int) -> tuple[int, int | None]:
-        """Returns hits to rescore and leaves to search, within bounds."""
+    def _effort(self, wanted: int, leaves: int, reorder: int) -> tuple[int, int]:
+        """Returns hits to rescore and leaves to search, within bounds.
+
+        Of an index without leaves the latter is -1, by which ScaNN means its default.
+        """
         plan = self.plan
         if reorder <= 0:
             reorder = plan.reorder
         rescored = max(wanted, min(reorder, MOST_REORDERED))
         if not plan.leaves:
-            return rescored, None
+            return rescored, -1
         return rescored, min(leaves, plan.leaves) if leaves > 0 else (
             plan.leaves_to_search
         )

@@ -8,6 +8,7 @@ in another, they ask here. It imports nothing heavy.
 
 import dataclasses
 import sys
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,3 +67,25 @@ def of_python(version: tuple[int, int]) -> Stack:
 
 RUNNING = of_python(sys.version_info[:2])
 """That of this process."""
+
+ALL_FIELDS = {
+    "including_default_value_fields"
+    if RUNNING is STABLE
+    else "always_print_fields_with_no_presence": True
+}
+"""What makes protobuf's JSON hold fields of their default values too."""
+
+
+def message_class(descriptor: Any) -> Any:
+    """Returns the class of a message type.
+
+    Args:
+      descriptor: Of the type, in a pool.
+    """
+    from google.protobuf import message_factory
+
+    if RUNNING is STABLE:  # protobuf 3.20
+        return message_factory.MessageFactory(descriptor.file.pool).GetPrototype(
+            descriptor
+        )
+    return message_factory.GetMessageClass(descriptor)

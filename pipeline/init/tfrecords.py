@@ -8,9 +8,10 @@ import struct
 from typing import Any
 
 import pyarrow as pa
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message
 
 from pipeline.init.files import FileSet, open_unpacked, spread
+from serving import stacks
 from serving.errors import UserError
 
 _HEAD = struct.Struct("<QI")
@@ -150,6 +151,6 @@ def _example_class() -> Any:
     add("Features", ("feature", 1, "Entry", True))
     add("Example", ("features", 1, "Features", False))
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.AddSerializedFile(file.SerializeToString())
     example = pool.FindMessageTypeByName("shortlist.Example")
-    return message_factory.MessageFactory(pool).GetPrototype(example)
+    return stacks.message_class(example)

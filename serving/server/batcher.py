@@ -40,8 +40,6 @@ _ABOUT_GRAPHS = ("Graph execution error", "Detected at node", "<stack traces", "
 """How lines of TensorFlow's errors begin that tell of its graphs."""
 _QUICK_S = 0.0005
 """What a call may keep the event loop from its work for."""
-_LITTLE_S = 0.0003
-"""How long ago the call before has to be for that: else threads had better help."""
 _QUICK_WEIGHT = 0.1
 """Of the last call in the mean of such calls' times."""
 _SWEEP_S = 0.02
@@ -93,8 +91,6 @@ class Batcher:
         self._waiting_since = 0.0
         """When a call came that found none waiting, on the event loop's clock."""
         self._is_quick, self._quick_s = is_quick, 0.0
-        self._last = 0.0
-        """When the last call came, on the event loop's clock."""
         self._free = threads
         self._wakeup: asyncio.Handle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -122,14 +118,8 @@ class Batcher:
           Failure: It has waited too long, the deadline is over, or the call can't be
             answered.
         """
-        now = self._loop.time()
-        before, self._last = self._last, now
-        if now - before > _LITTLE_S and self._may_answer_here(call):
-            (answer,) = self._answer([call])
-            if isinstance(answer, Failure):
-                raise answer
-            return answer
         future = self._loop.create_future()
+        now = self._loop.time()
         if not self._waiting:
             self._waiting_since = now
         self._waiting.append(_Waiting(call, now, deadline, future))
@@ -155,18 +145,25 @@ class Batcher:
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None
+        if self._may_answer_here() and (batch := self._next_batch()):
+            self._resolve(batch, self._answer(batch))
         while self._waiting and self._free:
             batch = self._next_batch()
             if batch:
                 self._free -= 1
                 self._batches.put(batch)
 
-    def _may_answer_here(self, call: Call) -> bool:
-        """Tells whether a call is better answered without a thread."""
+    def _may_answer_here(self) -> bool:
+        """Tells whether what waits is better answered without a thread.
+
+        That is a quick call while nothing else is under way: to wake a thread and be
+        woken takes longer. Under load several come in one turn of the event loop.
+        """
         return (
-            not (self._waiting or self._wait_s)
+            len(self._waiting) == 1
             and self._quick_s < _QUICK_S
-            and self._is_quick(call)
+            and self._free == len(self._threads)
+            and self._is_quick(self._waiting[0].call)
         )
 
     def _next_batch(self) -> list[_Waiting]:
@@ -188,13 +185,14 @@ class Batcher:
     def _work(self) -> None:
         """Answers batches on a thread until there are no more."""
         while (batch := self._batches.get()) is not None:
-            answers = self._answer([one.call for one in batch])
+            answers = self._answer(batch)
             try:
                 self._loop.call_soon_threadsafe(self._finish, batch, answers)
             except RuntimeError:
                 return  # the event loop is gone, and all who waited with it
 
-    def _answer(self, calls: list[Call]) -> list[Answer]:
+    def _answer(self, batch: list[_Waiting]) -> list[Answer]:
+        calls = [one.call for one in batch]
         started = time.perf_counter()
         answers = answer_each(self._engine, calls)
         seconds = time.perf_counter() - started

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from serving import stacks
 from serving.server import json_tensors, openapi, pages
 from serving.server.access import Access
 from serving.server.calls import make_call
@@ -381,9 +382,7 @@ def _of_type(name: str, value: Any, kind: type) -> Any:
 
 def _as_json(proto: message.Message, **options: Any) -> bytes:
     """Writes a message as TensorFlow Serving does, with the fields that are empty."""
-    return json_format.MessageToJson(
-        proto, including_default_value_fields=True, **options
-    ).encode()
+    return json_format.MessageToJson(proto, **stacks.ALL_FIELDS, **options).encode()
 
 
 def _metadata_json(proto: get_model_metadata_pb2.GetModelMetadataResponse) -> bytes:
