@@ -57,6 +57,7 @@ class _Waiting(NamedTuple):
     deadline: float
     """On the same clock."""
     future: asyncio.Future
+    is_alone: bool
 
 
 class Batcher:
@@ -107,12 +108,15 @@ class Batcher:
         """How many calls wait."""
         return len(self._waiting)
 
-    async def answer(self, call: Call, deadline: float) -> Tensors:
+    async def answer(
+        self, call: Call, deadline: float, is_alone: bool = True
+    ) -> Tensors:
         """Answers a call.
 
         Args:
           call: A checked one.
           deadline: Until when, on the event loop's clock.
+          is_alone: Whether whoever hands it on knows of no other one that comes.
 
         Raises:
           Failure: It has waited too long, the deadline is over, or the call can't be
@@ -122,7 +126,7 @@ class Batcher:
         now = self._loop.time()
         if not self._waiting:
             self._waiting_since = now
-        self._waiting.append(_Waiting(call, now, deadline, future))
+        self._waiting.append(_Waiting(call, now, deadline, future, is_alone))
         if self._free and self._wait_s and self._is_full():
             self._dispatch()
         elif self._free and self._wakeup is None:
@@ -161,6 +165,7 @@ class Batcher:
         """
         return (
             len(self._waiting) == 1
+            and self._waiting[0].is_alone
             and self._quick_s < _QUICK_S
             and self._free == len(self._threads)
             and self._is_quick(self._waiting[0].call)

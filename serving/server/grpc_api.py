@@ -46,6 +46,7 @@ def _handled(api: str) -> Callable[[_Handler], _Handler]:
             self: "_Servicer", request: Any, context: grpc.aio.ServicerContext
         ) -> message.Message:
             started, code = time.perf_counter(), Code.UNKNOWN
+            self.begin(context)
             try:
                 self.check_access(context)
                 if request is None:
@@ -74,6 +75,16 @@ class _Servicer:
     def __init__(self, service: Service, access: Access):
         """Takes the service and who may use it."""
         self._service, self._access = service, access
+        self.under_way = 0
+        """Calls that have come and whose answer is not sent yet."""
+
+    def begin(self, context: grpc.aio.ServicerContext) -> None:
+        """Counts a call as under way until its answer is sent."""
+        self.under_way += 1
+        context.add_done_callback(self._end)
+
+    def _end(self, _: grpc.aio.ServicerContext) -> None:
+        self.under_way -= 1
 
     def check_access(self, context: grpc.aio.ServicerContext) -> None:
         """Refuses who does not bear the token."""
@@ -104,7 +115,8 @@ class PredictionService(_Servicer):
             wanted = _wanted_outputs(signature, request.output_filter)
             given = _read_inputs(signature, request)
             call = make_call(signature, given, version.limits)
-            outputs = await version.answer(call, deadline)
+            is_alone = self.under_way == 1
+            outputs = await version.answer(call, deadline, is_alone)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = target.name
         response.model_spec.version.value = number

@@ -145,11 +145,13 @@ class Version:
             self.native, threads=threads, is_quick=self.native.is_quick, **bounds
         )
 
-    async def answer(self, call: Call, deadline: float) -> Tensors:
+    async def answer(
+        self, call: Call, deadline: float, is_alone: bool = True
+    ) -> Tensors:
         """Answers a call, see `Batcher.answer`."""
         if self._natively and call.signature.name in NATIVE_SIGNATURES:
-            return await self._natively.answer(call, deadline)
-        return await self._by_model.answer(call, deadline)
+            return await self._natively.answer(call, deadline, is_alone)
+        return await self._by_model.answer(call, deadline, is_alone)
 
     @property
     def waiting(self) -> int:
