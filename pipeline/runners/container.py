@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a container of a compiled pipeline runs: one node, by TFX's entry point."""
 
+import re
 import runpy
 import sys
+import traceback
 from collections.abc import Sequence
 
 from serving import s3
@@ -37,10 +39,34 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     return [*arguments, s3.BEAM_PLUGIN]
 
 
+_FORBIDDEN = re.compile(r"response code 403|permission ?denied|access ?denied", re.I)
+"""What clients of buckets say of a refusal, each in its own words."""
+_PATH = re.compile(r"\b(?:gs|s3)://[^\s'\",;)]+")
+
+
+def refusal(error: BaseException) -> str | None:
+    """Says what to do where a bucket has refused the node, None for other errors."""
+    text = str(error)
+    paths = _PATH.findall(text)
+    if not paths or not _FORBIDDEN.search(text):
+        return None
+    return (
+        f"{paths[0]} may not be read or written by this node: let the account that it "
+        "runs as list, read, create and delete objects there"
+    )
+
+
 def main() -> None:
     """Runs the node that the command line names."""
     sys.argv[1:] = prepared(sys.argv[1:])
-    runpy.run_module(TFX_ENTRY_POINT, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(TFX_ENTRY_POINT, run_name="__main__", alter_sys=True)
+    except Exception as error:
+        sentence = refusal(error)
+        if sentence is None:
+            raise
+        traceback.print_exc()
+        sys.exit(sentence)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.utils import io_utils
 
 from components.evaluator import results
+from pipeline.runners import container
 from serving import checksums, folders, manifest
 from serving.native import NativeEngine
 from serving.registry.base import CHAMPION, PUSHED_VERSION, open_registry
@@ -237,7 +238,9 @@ def test_a_bucket_that_may_only_be_read_is_told(pipeline, cluster):
     kept = Cluster(f"{READ_ONLY}/runs")
     with pytest.raises(RuntimeError, match="response code 403") as refused:
         kept.run(pipeline["content"], "refused")
-    assert f"when uploading {READ_ONLY}/runs" in str(refused.value)
+    told = container.refusal(refused.value)
+    assert told and told.startswith(f"{READ_ONLY}/runs")
+    assert "may not be read or written by this node" in told
     assert not kept.outputs
 
 
