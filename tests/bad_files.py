@@ -797,10 +797,10 @@ CASES = [
     ),
     bad(
         "file system that there is not",
-        "ExampleGen.interactions: can't look for s3://bucket/log.csv (File system "
-        "scheme 's3' not implemented (file: 's3://bucket/log.csv')): mend the path, "
+        "ExampleGen.interactions: can't look for b2://bucket/log.csv (File system "
+        "scheme 'b2' not implemented (file: 'b2://bucket/log.csv')): mend the path, "
         "or check network and credentials",
-        path="csv: s3://bucket/log.csv",
+        path="csv: b2://bucket/log.csv",
     ),
     # Ids
     bad(

@@ -39,8 +39,9 @@ def database(tmp_path: pathlib.Path) -> Iterator[dict]:
     password.write_text("a secret\n")
     start = tmp_path / "start.sql"
     start.write_text(
-        "CREATE DATABASE mlmd; CREATE USER tfx IDENTIFIED BY 'a secret';"
-        "GRANT ALL ON mlmd.* TO tfx;\n"
+        "CREATE DATABASE mlmd;\n"
+        "CREATE USER tfx@localhost IDENTIFIED BY 'a secret';\n"
+        "GRANT ALL ON mlmd.* TO tfx@localhost;\n"
     )
     subprocess.run(
         ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"],
