@@ -129,8 +129,10 @@ def test_every_package_comes_from_a_hashed_lock(path: Path) -> None:
 @BOTH
 def test_the_image_that_runs_is_slim_and_of_our_python(path: Path) -> None:
     bases = [stage[0].words[0] for stage in dockerfile.stages(path)]
-    assert bases[-1] == f"python:{install.PYTHON}-slim-bookworm"
-    assert all(base.startswith(f"python:{install.PYTHON}-") for base in bases)
+    assert bases[-1] == f"python:{install.STABLE.pythons[0]}-slim-bookworm"
+    assert all(
+        base.startswith(f"python:{install.STABLE.pythons[0]}-") for base in bases
+    )
     assert not any("apt" in one.value for one in last(path).get("RUN", []))
     labels = {word.partition("=")[0] for word in last(path)["LABEL"][0].words}
     prefix = "org.opencontainers.image."
