@@ -4,9 +4,9 @@
 # Any Python from 3.7 on: it only starts the installer, which finds the stack's CPython.
 # One of the stack's versions named here is the one that gets used.
 PYTHON ?= python3
-# The set of versions: stable (CPython 3.10), current (3.11 to 3.13, glibc 2.39), or
-# auto, the newest that this machine can run.
-STACK ?= auto
+# The set of versions: stable (CPython 3.10), current (3.11 to 3.13, glibc 2.39; the tests
+# were not run on it yet), or auto, the newest that this machine can run.
+STACK ?= stable
 CONFIG ?= configs/movielens-100k.yaml
 # The folder of all runs; every run has a folder of its pipeline's name in it.
 ROOT ?= runs
@@ -40,7 +40,7 @@ install = $(call python,requirements/install.py $(1) --stack $(STACK))
 .PHONY: help install run test test-current test-fast lock clean
 
 help: ## Show this list
-	@echo 'make TARGET [STACK=auto] [PYTHON=python3] [CONFIG=file] [ROOT=folder] [ARGS=...]'
+	@echo 'make TARGET [STACK=stable] [PYTHON=python3] [CONFIG=file] [ROOT=folder] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) \
 	    | expand -t 16
 

@@ -33,7 +33,6 @@ PACKAGES = (
     "make", "procps", "python3", "python3-dev", "python3-venv",
 )  # fmt: skip
 """What `make test` needs beside what it installs itself."""
-MIRROR = "http://deb.debian.org/debian"
 TOOLS = ("debootstrap", "unshare", "chroot", "mount")
 OWN = (".venv", ".tools")
 """Folders of the checkout that hold binaries: the Debian has others in their place."""
@@ -72,8 +71,8 @@ def obstacle(user_id: int, path: str) -> Optional[str]:
     return None
 
 
-def mirror(sources: Sequence[str]) -> str:
-    """Returns where this machine gets Debian's packages, else Debian's own address.
+def mirror(sources: Sequence[str]) -> List[str]:
+    """Returns where this machine gets Debian's packages; nothing: debootstrap knows.
 
     Args:
       sources: Texts of apt's files.
@@ -81,8 +80,8 @@ def mirror(sources: Sequence[str]) -> str:
     for text in sources:
         found = re.search(r"^(?:URIs:|deb\b.*?) *(https?://\S+/debian)/?\s", text, re.M)
         if found:
-            return found.group(1)
-    return MIRROR
+            return [found.group(1)]
+    return []
 
 
 def make_root(folder: str) -> str:
@@ -101,7 +100,7 @@ def make_root(folder: str) -> str:
         include = f"--include={','.join(PACKAGES)}"
         variant = "--variant=minbase"
         install.run(
-            ["debootstrap", variant, include, RELEASE, partial, mirror(texts)],
+            ["debootstrap", variant, include, RELEASE, partial, *mirror(texts)],
             os.environ,
         )
         os.rename(partial, root)

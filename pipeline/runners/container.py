@@ -58,10 +58,13 @@ def refusal(error: BaseException) -> str | None:
 
 def main() -> None:
     """Runs the node that the command line names."""
+    import tensorflow as tf  # TFX would in any case
+
     sys.argv[1:] = prepared(sys.argv[1:])
     try:
         runpy.run_module(TFX_ENTRY_POINT, run_name="__main__", alter_sys=True)
-    except Exception as error:
+    # What clients of buckets raise, and Beam where one of its workers has.
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
         sentence = refusal(error)
         if sentence is None:
             raise
