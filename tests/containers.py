@@ -10,9 +10,11 @@ container's own command is ours before TFX's entry point, with the arguments of 
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
+from unittest import mock
 
 from tfx.dsl.io import fileio
 
@@ -28,7 +30,12 @@ def in_this_process(arguments: list[str]) -> None:
 
     given = ["entry point", *container.prepared(arguments)]
     parsed = kubeflow_v2_run_executor._parse_flags(given)
-    kubeflow_v2_run_executor.main(parsed)
+    # TFX packs itself for each Beam node, 53 MB, which ends with the container.
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        mock.patch.object(tempfile, "tempdir", scratch),
+    ):
+        kubeflow_v2_run_executor.main(parsed)
 
 
 class Cluster:

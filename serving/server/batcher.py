@@ -58,6 +58,7 @@ class _Waiting(NamedTuple):
     """On the same clock."""
     future: asyncio.Future
     is_alone: bool
+    """Whether no other one is known to come."""
 
 
 class Batcher:

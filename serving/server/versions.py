@@ -151,7 +151,7 @@ class Version:
         """Answers a call, see `Batcher.answer`."""
         if self._natively and call.signature.name in NATIVE_SIGNATURES:
             return await self._natively.answer(call, deadline, is_alone)
-        return await self._by_model.answer(call, deadline, is_alone)
+        return await self._by_model.answer(call, deadline)
 
     @property
     def waiting(self) -> int:

@@ -85,6 +85,7 @@ class TestOneTruth:
             pythons = sorted(".".join(map(str, minor)) for minor in ours.pythons)
             assert pythons == sorted(theirs.pythons)
             assert (ours.min_glibc, ours.systems) == (theirs.min_glibc, theirs.systems)
+        assert doctor.CPU_FLAGS == install.CPU_FLAGS
 
 
 class TestVersions:
