@@ -858,15 +858,13 @@ class PipelineConfig(_Strict):
         """Returns Beam's arguments for a node, or for those without any of their own.
 
         Workers elsewhere get this project by the image of the containers, where
-        nothing else is said.
+        nothing else is said. Those here need none, but where no image is named TFX
+        packs itself for each node, which takes seconds and leaves 53 MB behind.
         """
         one = self.beam if node is None else self.beam.nodes[node]
         given = {arg.partition("=")[0] for arg in one.args}
-        image = (
-            [f"--sdk_container_image={self.containers.image}"]
-            if _is_elsewhere(one) and not given & _STAGING
-            else []
-        )
+        name = self.containers.image if _is_elsewhere(one) else "none"
+        image = [] if given & _STAGING else [f"--sdk_container_image={name}"]
         plugin = [s3.BEAM_PLUGIN] if s3.is_named(self.model_dump_json()) else []
         return [f"--runner={one.runner}", *image, *plugin, *one.args]
 

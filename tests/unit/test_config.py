@@ -803,9 +803,10 @@ def test_workers_elsewhere_get_the_image_unless_it_is_said_otherwise(small):
     assert loaded(small, flink, image, own).beam_args() == [
         "--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=LOOPBACK",
     ]  # fmt: skip
-    assert loaded(small, image).beam_args() == ["--runner=DirectRunner"]
+    here = ["--runner=DirectRunner", "--sdk_container_image=none"]
+    assert loaded(small, image).beam_args() == here
     one = loaded(small, f"beam.nodes={{Evaluator: {flink.partition('=')[2]}}}", image)
-    assert one.beam_args() == ["--runner=DirectRunner"]
+    assert one.beam_args() == here
     assert one.beam_args("Evaluator")[0] == "--runner=FlinkRunner"
 
 
