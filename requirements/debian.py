@@ -29,10 +29,13 @@ except ImportError:  # run as a file
 
 RELEASE = "trixie"
 PACKAGES = (
-    "ca-certificates", "chromium", "chromium-driver", "g++", "gcc", "git", "libc6-dev",
-    "make", "procps", "python3", "python3-dev", "python3-venv",
+    "ca-certificates", "chromium", "chromium-driver", "dbus-x11", "g++", "gcc", "git",
+    "libc6-dev", "make", "procps", "python3", "python3-dev", "python3-venv",
 )  # fmt: skip
-"""What `make test` needs beside what it installs itself."""
+"""What `make test` needs beside what it installs itself.
+
+Chromium wants a "dbus-session-bus": debootstrap can't tell that it is dbus-x11.
+"""
 TOOLS = ("debootstrap", "unshare", "chroot", "mount")
 OWN = (".venv", ".tools")
 """Folders of the checkout that hold binaries: the Debian has others in their place."""
@@ -171,7 +174,10 @@ def main(command: List[str]) -> int:
         install.tell(f"Skipped: {problem.rstrip('.')}; {hindered}.")
         return 0
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    root = make_root(os.path.join(cache, "shortlist"))
+    try:
+        root = make_root(os.path.join(cache, "shortlist"))
+    except install.CommandError as error:
+        return install.told(error)
     entering = script(root, install.ROOT, command)
     # The mounts are seen by that process only, and gone with it.
     unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", entering]

@@ -613,7 +613,12 @@ def _make_anew(
 ) -> None:
     """Makes an empty environment in the place of what is there."""
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(venv.path)
+        # The folder itself stays: it may be where a disk is mounted.
+        for entry in list(os.scandir(venv.path)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.remove(entry.path)
     make = [uv, "venv", "--python", python.executable, "--clear", venv.path]
     run(make, environ)
 
@@ -731,6 +736,14 @@ def _parse(arguments: Optional[Sequence[str]]) -> Tuple[str, str, List[str]]:
     return parsed.what, parsed.stack, options
 
 
+def told(error: SetupError) -> int:
+    """Tells what stood in the way; returns the exit code."""
+    for line in getattr(error, "lines", [])[-SHOWN_LINES:]:
+        tell("    " + line)
+    tell(str(error))
+    return 1
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the command and returns its exit code."""
     what, stack, options = _parse(arguments)
@@ -741,10 +754,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         else:
             install(what, environ, sys.executable, stack)
     except SetupError as error:
-        for line in getattr(error, "lines", [])[-SHOWN_LINES:]:
-            tell("    " + line)
-        tell(str(error))
-        return 1
+        return told(error)
     except OSError as error:
         tell(f"{error.filename}: {error.strerror}; mend that and run this again.")
         return 1

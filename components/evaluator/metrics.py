@@ -97,8 +97,11 @@ class _Combiner(beam.CombineFn):
         width = max([*ks, ranking_k])
         rank = np.arange(1, width + 1)
         ranked = rank <= ranking_k
-        gains = [rank <= k for k in ks]
-        gains += [ranked / np.log2(1 + rank), ranked / rank]
+        gains = [
+            *(rank <= k for k in ks),
+            ranked / np.log2(1 + rank),
+            ranked / rank,
+        ]
         # Column r - 1: what rank r adds; the last column is a miss, which adds nothing.
         self._gains = np.column_stack([np.array(gains, float), np.zeros(len(gains))])
         self._gains = np.vstack([self._gains, np.ones(width + 1)])

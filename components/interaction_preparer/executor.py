@@ -395,7 +395,7 @@ class _WritePart(_PartReader):
             )
         written = records.with_features(part.records, features)
         for split in self._splits:
-            rows = np.flatnonzero(part.split == split)
+            rows = np.flatnonzero(part.split == split).tolist()
             with records.SplitWriter(self._uri, split, number, self._parts) as writer:
                 writer.write([written[row] for row in rows])
             report.kept[split] = len(rows)

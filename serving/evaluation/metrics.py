@@ -78,7 +78,7 @@ def top_k_accuracy(ranks: ArrayLike, ks: Iterable[int]) -> dict[int, float]:
     accuracy = {}
     for k in ks:
         positive("k", k)
-        hits = np.count_nonzero(hit < k)
+        hits = int(np.count_nonzero(hit < k))
         accuracy[int(k)] = hits / len(position) if len(position) else float("nan")
     return accuracy
 
@@ -250,10 +250,11 @@ def list_metrics(
     recommended = lists[owner, column]
     known = chosen >= 0
     often = np.bincount(recommended, minlength=len(seen))
+    covered = int(np.count_nonzero(often))
     held_out = _mean_of_means(seen[chosen[known]], rows[known])
     surprise = np.log2(max(queries, 1)) - np.log2(np.maximum(seen, 1))
     return {
-        "coverage": np.count_nonzero(often) / len(seen) if len(seen) else float("nan"),
+        "coverage": covered / len(seen) if len(seen) else float("nan"),
         "gini": _gini(often),
         "popularity_bias": _mean_of_means(seen[recommended], owner) / held_out
         if held_out
