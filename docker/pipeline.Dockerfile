@@ -4,17 +4,23 @@
 # All of Shortlist, in which Kubeflow and Vertex run a pipeline's nodes; see
 # docs/containers.md. From the root:
 #     docker build -f docker/pipeline.Dockerfile -t shortlist-pipeline .
+# For the stack `current` add
+#     --build-arg STACK=current --build-arg PYTHON=3.13 --build-arg DEBIAN=trixie
+ARG STACK=stable
+ARG PYTHON=3.10
+ARG DEBIAN=bookworm
 
 # With a compiler: pyfarmhash and crcmod have no wheels.
-FROM python:3.10-bookworm AS build
+FROM python:${PYTHON}-${DEBIAN} AS build
+ARG STACK
 WORKDIR /src
-COPY requirements/bootstrap.lock requirements/stable.lock requirements/
+COPY requirements/bootstrap.lock requirements/${STACK}.lock requirements/
 # What is built is built with the setuptools of the lock, as `make install` does.
 RUN pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock \
     && uv venv --python /usr/local/bin/python /opt/shortlist \
     && uv pip sync --python /opt/shortlist/bin/python --no-cache \
-        --require-hashes --build-constraints requirements/stable.lock \
-        requirements/stable.lock
+        --require-hashes --build-constraints requirements/${STACK}.lock \
+        requirements/${STACK}.lock
 COPY setup.py README.md ./
 COPY requirements/common.in requirements/stable.in requirements/current.in \
     requirements/
@@ -27,7 +33,7 @@ RUN uv pip install --python /opt/shortlist/bin/python --no-cache --no-deps \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         /opt/shortlist/lib
 
-FROM python:3.10-slim-bookworm
+FROM python:${PYTHON}-slim-${DEBIAN}
 LABEL org.opencontainers.image.title="Shortlist pipeline" \
     org.opencontainers.image.description="Nodes of a Shortlist pipeline, for Kubeflow and Vertex" \
     org.opencontainers.image.licenses="Apache-2.0"

@@ -3,15 +3,21 @@
 #
 # `shortlist serve` over the models in /models; see docs/containers.md. From the root:
 #     docker build -f docker/server.Dockerfile -t shortlist-server .
+# For the stack `current` add
+#     --build-arg STACK=current --build-arg PYTHON=3.13 --build-arg DEBIAN=trixie
+ARG STACK=stable
+ARG PYTHON=3.10
+ARG DEBIAN=bookworm
 
-FROM python:3.10-slim-bookworm AS build
+FROM python:${PYTHON}-slim-${DEBIAN} AS build
+ARG STACK
 WORKDIR /src
-COPY requirements/bootstrap.lock requirements/serving.lock requirements/
+COPY requirements/bootstrap.lock requirements/${STACK}-serving.lock requirements/
 # Wheels only: what has to be built would need a compiler, and run foreign code here.
 RUN pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock \
     && uv venv --python /usr/local/bin/python /opt/shortlist \
     && uv pip sync --python /opt/shortlist/bin/python --no-cache --no-build \
-        --require-hashes requirements/serving.lock
+        --require-hashes requirements/${STACK}-serving.lock
 COPY setup.py README.md ./
 COPY requirements/common.in requirements/stable.in requirements/current.in \
     requirements/
@@ -22,18 +28,18 @@ RUN uv pip install --python /opt/shortlist/bin/python --no-cache --no-deps \
 # Headers for those who build TensorFlow's extensions: 0.17 GB. Bytecode is compiled
 # here, as nothing can be written later; its sources, which do not change, are not
 # looked at then.
-RUN rm -r /opt/shortlist/lib/python3.10/site-packages/tensorflow/include \
+RUN rm -r /opt/shortlist/lib/python*/site-packages/tensorflow/include \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         /opt/shortlist/lib
 
-FROM python:3.10-slim-bookworm
+FROM python:${PYTHON}-slim-${DEBIAN}
 LABEL org.opencontainers.image.title="Shortlist server" \
     org.opencontainers.image.description="TensorFlow Serving's API over models that Shortlist has pushed" \
     org.opencontainers.image.licenses="Apache-2.0"
 # The image comes without the bytecode of Python's own library.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x 'ensurepip|idlelib|lib2to3|site-packages|tkinter|turtledemo' \
-        /usr/local/lib/python3.10 \
+        /usr/local/lib/python3.* \
     && useradd --system --uid 10001 --user-group --no-create-home --home-dir / \
         --shell /usr/sbin/nologin shortlist
 COPY --from=build /opt/shortlist /opt/shortlist

@@ -5,7 +5,7 @@
 A stack is a set of versions that fit together, `stable` or `current`. The newest one
 that the machine can run is taken unless --stack names one. The libraries of
 benchmarks/peers get an environment of their own, .tools/peers, and so does what serves
-models without the pipeline, .tools/serving.
+models without the pipeline, .tools/serving-STACK.
 
 It runs before anything is installed, so it needs the standard library only and
 works on any Python from 3.7 on:
@@ -33,16 +33,17 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MIN_UV = (0, 11)
 # The first of these holds every package of the second, in the same version.
 HOLDS = {"stable-test": "stable", "current-test": "current"}
-# Where an environment is; the peers' NumPy is another one than TensorFlow's, and
-# serving's is to show that nothing else is needed.
+# Where an environment is, by the stack's name; the peers' NumPy is another one than
+# TensorFlow's, and serving's is to show that nothing else is needed.
 FOLDERS = {
     "run": ".venv",
     "test": ".venv",
-    "serving": os.path.join(".tools", "serving"),
+    "serving": os.path.join(".tools", "serving-{}"),
     "peers": os.path.join(".tools", "peers"),
 }
 AUTO = "auto"
 SIZES = {"serving": "1.3 GB", "peers": "0.2 GB"}
+"""Of what is installed; anything else takes 3 GB."""
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -82,8 +83,12 @@ class Stack(NamedTuple):
 
     def lock(self, what: str) -> str:
         """Returns the name of the lock by which something is installed."""
-        named = {"run": self.name, "test": f"{self.name}-test"}
-        return named.get(what, what)
+        named = {"run": self.name, "peers": what}
+        return named.get(what, f"{self.name}-{what}")
+
+    def serving(self) -> "Stack":
+        """Returns what serves its models: no part of that needs so new a C library."""
+        return self._replace(min_glibc=STABLE.min_glibc, systems=STABLE.systems)
 
 
 CURRENT = Stack(
@@ -533,8 +538,8 @@ def install(
     Raises:
       SetupError: Something is missing or a command failed.
     """
-    # What is kept apart has versions of its own, which are those of one stack.
-    own = STACKS if what in ("run", "test") else (STABLE,)
+    # The peers have versions of their own.
+    own = (STABLE,) if what == "peers" else STACKS
     stacks = [one for one in own if stack in (AUTO, one.name)]
     if not stacks:
         raise SetupError(f"{what} is there for the stack {own[0].name} only.")
@@ -572,13 +577,17 @@ def _install_stack(
       _CannotRunError: It can't run here.
       SetupError: A command failed.
     """
-    folder, lock = FOLDERS[what], stack.lock(what)
+    folder, lock = FOLDERS[what].format(stack.name), stack.lock(what)
     venv = Environment(os.path.join(ROOT, folder), environ)
     if venv.satisfies(lock):
         return
     uname = platform.uname()
     problem = machine_problem(
-        stack, uname.system, uname.machine, libc_version(), cpu_flags()
+        stack.serving() if what == "serving" else stack,
+        uname.system,
+        uname.machine,
+        libc_version(),
+        cpu_flags(),
     )
     if problem:
         raise _CannotRunError(problem)
@@ -592,7 +601,7 @@ def _install_stack(
             raise
         except SetupError as error:
             raise _CannotRunError(str(error)) from error
-        if what in ("run", "test"):
+        if what != "peers":
             why = f" ({problems[-1].rstrip('.')})" if problems else ""
             tell(f"Stack: {stack.name}{why}")
         if not venv.is_sound(python):
@@ -604,7 +613,7 @@ def _install_stack(
                 # A killed installation's own uv may still have written into it.
                 time.sleep(1)
                 _make_anew(uv, venv, python, environ)
-        _install_packages(uv, venv, lock, environ)
+        _install_packages(uv, venv, what, lock, environ)
         tell(f"Installed in {time.monotonic() - started:.0f} s")
 
 
@@ -624,19 +633,19 @@ def _make_anew(
 
 
 def _install_packages(
-    uv: str, venv: Environment, lock: str, environ: Mapping[str, str]
+    uv: str, venv: Environment, what: str, lock: str, environ: Mapping[str, str]
 ) -> None:
     """Installs exactly a lock's packages, and the project where it runs on them."""
     path = os.path.join("requirements", lock + ".lock")
     into = ["--python", venv.python, "--no-progress"]
     venv.unstamp()
-    size = SIZES.get(lock, "3 GB")
+    size = SIZES.get(what, "3 GB")
     tell(f"Installing {path} ({size}: a minute or two, and the time to download them)")
     # Packages without a wheel are built with the setuptools of the lock: the newest
     # need not be able to.
     sync = ["sync", "--require-hashes", "--build-constraints", path, path]
     run([uv, "pip", *sync, *into], environ)
-    if lock != "peers":
+    if what != "peers":
         tell("Installing the project itself, editable")
         project = ["install", "--no-deps", "--no-build-isolation", "--editable", ROOT]
         run([uv, "pip", *project, *into], environ)
@@ -666,6 +675,8 @@ class Lock(NamedTuple):
     """*.in files."""
     options: Tuple[str, ...] = ()
     """Of `uv pip compile`."""
+    min_glibc: Optional[Tuple[int, int]] = None
+    """None: the stack's."""
 
 
 # The tests must see the very versions that a user gets, and a server those that its
@@ -681,7 +692,19 @@ LOCKS = (
     Lock("stable-test", STABLE, ("common", "stable", "test"), _AS_STABLE),
     Lock("current", CURRENT, ("common", "current"), _OVERRIDE),
     Lock("current-test", CURRENT, ("common", "current", "test"), _AS_CURRENT),
-    Lock("serving", STABLE, ("serving",), (*_AS_STABLE, *_LEFT_OUT)),
+    Lock(
+        "stable-serving",
+        STABLE,
+        ("serving", "stable-serving"),
+        (*_AS_STABLE, *_LEFT_OUT),
+    ),
+    Lock(
+        "current-serving",
+        CURRENT,
+        ("serving", "current-serving"),
+        (*_AS_CURRENT, *_LEFT_OUT),
+        STABLE.min_glibc,
+    ),
     Lock("peers", STABLE, ("peers",)),
 )
 """In the order in which they are made."""
@@ -709,7 +732,9 @@ def write_locks(
         tell(f"Writing requirements/{lock.name}.lock")
         files = [f"requirements/{name}.in" for name in lock.sources]
         out = ["-o", f"requirements/{lock.name}.lock"]
-        platform_tag = "x86_64-manylinux_{}_{}".format(*lock.stack.min_glibc)
+        platform_tag = "x86_64-manylinux_{}_{}".format(
+            *(lock.min_glibc or lock.stack.min_glibc)
+        )
         machine = ["--python-version", lock.stack.pythons[0], "--python-platform"]
         given = [*common, *machine, platform_tag, *lock.options, *options]
         run([uv, "pip", "compile", *files, *out, *given], environ)

@@ -26,7 +26,7 @@ from serving.stacks import Stack
 EXPECTED_VERSIONS = stacks.RUNNING.pins
 # Of these, what answers with a pushed model.
 SERVING = ("tensorflow", "scann")
-# The same without kernels for GPUs, as in requirements/serving.in.
+# The same without kernels for GPUs, as in requirements/stable-serving.in.
 _STANDS_FOR = {"tensorflow": ("tensorflow-cpu",)}
 SETUPTOOLS_BELOW = 81
 # The wheels are compiled for these; without one the first call is a SIGILL.
@@ -76,7 +76,8 @@ def checks(folder: Path = Path(), serving: bool = False) -> list[Check]:
       The checks in the order in which their mends help.
     """
     libraries = check_libraries(_library_probe())
-    machine = [check_cpu(_read("/proc/cpuinfo")), check_glibc(_glibc())]
+    stack = stacks.RUNNING.serving() if serving else stacks.RUNNING
+    machine = [check_cpu(_read("/proc/cpuinfo")), check_glibc(_glibc(), stack)]
     memory = _available_memory_bytes()
     python = check_python(sys.version_info[:2], platform.python_implementation())
     if serving:

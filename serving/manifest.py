@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from serving import stacks
 from serving.errors import UserError
 
 FORMAT = 3
@@ -68,3 +69,26 @@ def read_known(path: str) -> dict[str, Any]:
     if content.get("format", 0) > FORMAT:
         raise UserError(f"{path} was made by a newer Shortlist; upgrade this one")
     return content
+
+
+def unreadable(what: str, content: dict[str, Any], error: Exception) -> UserError:
+    """Returns what tells that a part of a servable can't be loaded, and the mend.
+
+    Args:
+      what: The part and where it is.
+      content: The servable's manifest.
+      error: What loading raised.
+    """
+    cause = str(error).splitlines()[0]
+    made, here = content.get("versions", {}), stacks.RUNNING.pins
+    names = [name for name in ("tensorflow", "scann") if name in made]
+    if all(made[name] == here[name] for name in names):
+        return UserError(f"{what} is damaged ({cause}); push the model again")
+    theirs, ours = (
+        " and ".join(f"{name} {one[name]}" for name in names) for one in (made, here)
+    )
+    return UserError(
+        f"{what} can't be loaded ({cause}): it was made with {theirs}, and this is the "
+        f"stack {stacks.RUNNING.name} with {ours}; load it on the other stack, or push "
+        "the model again"
+    )

@@ -106,8 +106,8 @@ class Recommender:
         """Loads the servable in a folder.
 
         Raises:
-          UserError: There is no SavedModel, it is damaged or made by a newer Shortlist,
-            or ScaNN's operations, which it needs, can't be loaded.
+          UserError: There is no SavedModel, it is damaged, made by a newer Shortlist or
+            for another stack, or ScaNN's operations, which it needs, can't be loaded.
         """
         if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
             shards = shard_paths(path)
@@ -123,12 +123,13 @@ class Recommender:
             load_scann_ops()
         try:
             self._model = tf.saved_model.load(path)
-        # TensorFlow reports a truncated file of variables as an IndexError.
-        except (OSError, tf.errors.OpError, ValueError, LookupError) as error:
-            cause = str(error).splitlines()[0]
-            raise UserError(
-                f"the SavedModel in {path} is damaged ({cause}); push it again"
-            ) from None
+        # A truncated file of variables is an IndexError for TensorFlow, an operation
+        # that it does not know a RuntimeError.
+        except (
+            OSError, tf.errors.OpError, ValueError, LookupError, RuntimeError
+        ) as error:  # fmt: skip
+            what = f"the SavedModel in {path}"
+            raise manifest.unreadable(what, self.manifest, error) from None
         self._signatures = {
             name: Signature(function)
             for name, function in self._model.signatures.items()

@@ -104,11 +104,12 @@ def fetch(path: str, scratch: str) -> str:
 
 
 @contextlib.contextmanager
-def damage_told(folder: str) -> Iterator[None]:
+def damage_told(folder: str, about: dict[str, Any] | None = None) -> Iterator[None]:
     """Tells in a sentence what can't be read of a native engine's files.
 
     Args:
       folder: Of them.
+      about: The servable's manifest, where they may be another stack's.
 
     Raises:
       UserError: In place of what reading raised.
@@ -116,10 +117,8 @@ def damage_told(folder: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, pa.ArrowException) as error:
-        raise UserError(
-            f"the native engine in {folder} is damaged "
-            f"({str(error).splitlines()[0]}); push the model again"
-        ) from None
+        what = f"the native engine in {folder}"
+        raise manifest.unreadable(what, about or {}, error) from None
 
 
 def map_vectors(folder: str) -> np.ndarray:
@@ -221,8 +220,9 @@ class NativeEngine(QueryEngine):
             self._copy = tempfile.TemporaryDirectory(prefix="shortlist-")
             folder = fetch(path, self._copy.name)
         self._folder = folder
-        self.plan = IndexPlan(**manifest.read_known(path)["index"])
-        with damage_told(folder):
+        about = manifest.read_known(path)
+        self.plan = IndexPlan(**about["index"])
+        with damage_told(folder, about):
             self.catalogue = read_table(os.path.join(folder, _CATALOGUE))
             self.ids, self.titles = (
                 Texts(self.catalogue[name].chunk(0)) for name in (CANDIDATE_ID, TITLE)

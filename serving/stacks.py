@@ -24,6 +24,12 @@ class Stack:
     pins: dict[str, str]
     """Packages that must be of just this version."""
 
+    def serving(self) -> "Stack":
+        """Returns what serves its models: no part of that needs so new a C library."""
+        return dataclasses.replace(
+            self, min_glibc=STABLE.min_glibc, systems=STABLE.systems
+        )
+
 
 _COMMON = {"tensorflow-recommenders": "0.7.7", "tensorflow-datasets": "4.9.10"}
 STABLE = Stack(

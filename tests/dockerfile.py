@@ -11,11 +11,13 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
+_NONE: Mapping[str, str] = MappingProxyType({})
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -33,19 +35,28 @@ class Instruction(NamedTuple):
         return shlex.split(self.value)
 
 
-def read(path: Path) -> list[Instruction]:
-    """Returns the instructions of a Dockerfile."""
+def read(path: Path, args: Mapping[str, str] = _NONE) -> list[Instruction]:
+    """Returns the instructions of a Dockerfile, its ARGs carried out.
+
+    Args:
+      path: The Dockerfile.
+      args: Those of --build-arg.
+    """
     lines = path.read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", "", text)
+    defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", joined, re.M))
+    for name, value in {**defaults, **args}.items():
+        joined = joined.replace(f"${{{name}}}", value)
     words = (line.partition(" ") for line in joined.splitlines() if line)
-    return [Instruction(keyword, value.strip()) for keyword, _, value in words]
+    found = (Instruction(keyword, value.strip()) for keyword, _, value in words)
+    return [one for one in found if one.keyword != "ARG"]
 
 
-def stages(path: Path) -> list[list[Instruction]]:
+def stages(path: Path, args: Mapping[str, str] = _NONE) -> list[list[Instruction]]:
     """Returns the instructions of each stage, FROM first."""
     found: list[list[Instruction]] = []
-    for one in read(path):
+    for one in read(path, args):
         if one.keyword == "FROM":
             found.append([])
         found[-1].append(one)
@@ -111,19 +122,20 @@ class Image:
         return ["unshare", *namespaces, "sh", "-ec", "\n".join(steps)]
 
 
-def build(path: Path, bases: Path, made: Path) -> Image:
+def build(path: Path, bases: Path, made: Path, args: Mapping[str, str]) -> Image:
     """Builds a Dockerfile from the project's root.
 
     Args:
       path: The Dockerfile.
       bases: Folder with the files of each image that it is built FROM, by its name.
       made: An empty folder, for the files of the stages.
+      args: Those of --build-arg.
 
     Returns:
       Its last stage.
     """
     named: dict[str, Image] = {}
-    for number, stage in enumerate(stages(path)):
+    for number, stage in enumerate(stages(path, args)):
         base, *rest = stage[0].words
         image = Image(made / str(number))
         subprocess.run(["cp", "-a", str(bases / base), str(image.root)], check=True)

@@ -141,6 +141,7 @@ class Server(Endpoint):
         *arguments: str,
         certificate: bytes = b"",
         token: str = "",
+        python: str = sys.executable,
     ):
         """Starts the process; what it says goes into the file `log`."""
         self.log = log
@@ -152,7 +153,7 @@ class Server(Endpoint):
         ports = ["--rest-port", str(rest_port), "--grpc-port", str(grpc_port)]
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "serve", *arguments, *ports],
+                [python, "-c", PROGRAM, "serve", *arguments, *ports],
                 env=child_environment(),
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -23,6 +23,7 @@ import pytest
 from pipeline.cli.main import make_parser
 from pipeline.runners import container
 from requirements import install
+from serving import stacks
 from serving.server.options import ServerOptions
 from tests import dockerfile
 from tests.unit.test_architecture import ROOMS
@@ -32,6 +33,12 @@ ROOT = dockerfile.ROOT
 SERVER, PIPELINE = (
     ROOT / "docker" / f"{name}.Dockerfile" for name in ("server", "pipeline")
 )
+ARGS = {
+    "stable": {},
+    "current": {"STACK": "current", "PYTHON": "3.13", "DEBIAN": "trixie"},
+}
+"""Of --build-arg, as the Dockerfiles' first lines say."""
+OF_BOTH_STACKS = pytest.mark.parametrize("stack", ARGS)
 BOTH = pytest.mark.parametrize("path", [SERVER, PIPELINE], ids=lambda path: path.stem)
 ASK = """
 import json, sys, urllib.request
@@ -64,17 +71,18 @@ def last(path: Path) -> dict[str, list[dockerfile.Instruction]]:
     return found
 
 
-def runs(path: Path) -> list[str]:
+def runs(path: Path, stack: str) -> list[str]:
     """Returns the commands of all RUN instructions."""
-    values = [one.value for one in dockerfile.read(path) if one.keyword == "RUN"]
+    every = dockerfile.read(path, ARGS[stack])
+    values = [one.value for one in every if one.keyword == "RUN"]
     return [command.strip() for value in values for command in value.split("&&")]
 
 
 def test_a_dockerfile_is_read(tmp_path: Path) -> None:
     path = tmp_path / "Dockerfile"
     path.write_text(
-        "# c\nFROM a AS b\nRUN x \\\n    && y\n\nFROM b\nCOPY --from=b /p q /r\n"
-        'COPY s .\nCMD ["a b", "c"]\n'
+        "# c\nARG V=a\nFROM ${V} AS b\nARG V\nRUN x \\\n    && y\n\nFROM b\n"
+        'COPY --from=b /p q /r\nCOPY s .\nCMD ["a b", "c"]\n'
     )
     first, second = dockerfile.stages(path)
     assert [tuple(one) for one in first] == [("FROM", "a AS b"), ("RUN", "x && y")]
@@ -83,6 +91,7 @@ def test_a_dockerfile_is_read(tmp_path: Path) -> None:
         ("", ["s"], "."),
     ]
     assert second[-1].words == ["a b", "c"]
+    assert dockerfile.stages(path, {"V": "z"})[0][0].value == "z AS b"
 
 
 @BOTH
@@ -113,10 +122,14 @@ def test_an_image_holds_the_rooms_that_it_needs(path: Path, rooms: set[str]) -> 
     assert {source for source in sources if (ROOT / source).is_dir()} == rooms
 
 
+@OF_BOTH_STACKS
 @BOTH
-def test_every_package_comes_from_a_hashed_lock(path: Path) -> None:
-    lock = "serving" if path == SERVER else "stable"
-    installs = [one for one in runs(path) if re.search(r"pip (install|sync) ", one)]
+def test_every_package_comes_from_a_hashed_lock(path: Path, stack: str) -> None:
+    lock = f"{stack}-serving" if path == SERVER else stack
+    assert (ROOT / "requirements" / f"{lock}.lock").exists()
+    installs = [
+        one for one in runs(path, stack) if re.search(r"pip (install|sync) ", one)
+    ]
     assert len(installs) == 3
     uv, packages, project = installs
     assert "--require-hashes -r requirements/bootstrap.lock" in uv
@@ -126,13 +139,19 @@ def test_every_package_comes_from_a_hashed_lock(path: Path) -> None:
     assert {"--no-deps", "--no-build-isolation", "."} <= set(project.split())
 
 
+@pytest.mark.parametrize("stack", install.STACKS, ids=lambda stack: stack.name)
 @BOTH
-def test_the_image_that_runs_is_slim_and_of_our_python(path: Path) -> None:
-    bases = [stage[0].words[0] for stage in dockerfile.stages(path)]
-    assert bases[-1] == f"python:{install.STABLE.pythons[0]}-slim-bookworm"
-    assert all(
-        base.startswith(f"python:{install.STABLE.pythons[0]}-") for base in bases
+def test_the_image_that_runs_is_slim_and_of_our_python(
+    path: Path, stack: install.Stack
+) -> None:
+    args = ARGS[stack.name]
+    bases = [one[0].words[0] for one in dockerfile.stages(path, args)]
+    assert bases[-1] == (
+        f"python:{stack.pythons[0]}-slim-{args.get('DEBIAN', 'bookworm')}"
     )
+    assert all(base.startswith(f"python:{stack.pythons[0]}-") for base in bases)
+    said = " ".join(f"--build-arg {name}={value}" for name, value in args.items())
+    assert said in path.read_text()
     assert not any("apt" in one.value for one in last(path).get("RUN", []))
     labels = {word.partition("=")[0] for word in last(path)["LABEL"][0].words}
     prefix = "org.opencontainers.image."
@@ -179,7 +198,8 @@ def bases(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def server(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> dockerfile.Image:
-    return dockerfile.build(SERVER, bases, tmp_path_factory.mktemp("server"))
+    made = tmp_path_factory.mktemp("server")
+    return dockerfile.build(SERVER, bases, made, ARGS[stacks.RUNNING.name])
 
 
 @contextlib.contextmanager
@@ -258,7 +278,8 @@ def test_server_image_has_what_its_doctor_looks_for_and_nothing_to_build_with(
 
 
 def test_pipeline_image_has_all_that_nodes_need(bases, tmp_path_factory) -> None:
-    image = dockerfile.build(PIPELINE, bases, tmp_path_factory.mktemp("pipeline"))
+    made = tmp_path_factory.mktemp("pipeline")
+    image = dockerfile.build(PIPELINE, bases, made, ARGS[stacks.RUNNING.name])
     help_ = [*container.COMMAND, "--help"]
     for command in (help_, ["shortlist", "doctor"]):
         done = subprocess.run(image.command(command), capture_output=True, text=True)

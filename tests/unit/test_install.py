@@ -302,10 +302,13 @@ class TestLocks:
             assert len(own) > 200
             assert own.items() < test.items()
 
-    def test_server_runs_what_its_models_were_made_with(self) -> None:
-        stable, serving = self.pins("stable"), self.pins("serving")
-        assert serving.pop("tensorflow-cpu") == stable["tensorflow"]
-        assert serving.items() < stable.items()
+    @pytest.mark.parametrize("stack", install.STACKS, ids=lambda stack: stack.name)
+    def test_server_runs_what_its_models_were_made_with(
+        self, stack: install.Stack
+    ) -> None:
+        own, serving = self.pins(stack.name), self.pins(stack.lock("serving"))
+        assert serving.pop("tensorflow-cpu") == own["tensorflow"]
+        assert serving.items() < own.items()
 
     def test_server_does_without_what_trains(self) -> None:
         unneeded = {"apache-beam", "matplotlib", "optuna", "pandas", "tensorflow"}
@@ -315,8 +318,9 @@ class TestLocks:
             "tf-keras",
             "tfx",
         }
-        assert unneeded < self.pins("stable").keys()
-        assert not unneeded & self.pins("serving").keys()
+        for stack in install.STACKS:
+            assert unneeded < self.pins(stack.name).keys()
+            assert not unneeded & self.pins(stack.lock("serving")).keys()
 
     @pytest.mark.parametrize("name", [lock.name for lock in install.LOCKS])
     def test_every_package_is_hashed_and_none_comes_from_an_address(
@@ -375,13 +379,13 @@ class Checkout:
         (path / "setup.py").touch()
         (path / "backend.py").write_text(BACKEND)
         (path / "pyproject.toml").write_text(PYPROJECT)
-        stable = write_wheel(wheels, "one")
+        stable, served = (write_wheel(wheels, name) for name in ("one", "four"))
         test = stable + write_wheel(wheels, "two")
         for stack in install.STACKS:
             (requirements / f"{stack.lock('run')}.lock").write_text(stable)
             (requirements / f"{stack.lock('test')}.lock").write_text(test)
+            (requirements / f"{stack.lock('serving')}.lock").write_text(served)
         (requirements / "peers.lock").write_text(write_wheel(wheels, "three"))
-        (requirements / "serving.lock").write_text(write_wheel(wheels, "four"))
         self.real_uv = uv
         self.wrap_uv("")
         self.environ = {
@@ -502,6 +506,9 @@ class TestInstall:
         else:
             assert f"Stack: {other.name}" in said
 
+    @pytest.mark.skipif(
+        STACK is not install.STABLE, reason="the peers run on the stable stack's Python"
+    )
     def test_peers_are_kept_apart(self, checkout: Checkout) -> None:
         checkout.install("run")
         checkout.calls()
@@ -518,7 +525,8 @@ class TestInstall:
         checkout.calls()
         assert checkout.install("serving")[0] == 0
         assert checkout.calls() == FULL
-        assert checkout.packages(".tools/serving") == {"four", "shortlist"}
+        folder = f".tools/serving-{STACK.name}"
+        assert checkout.packages(folder) == {"four", "shortlist"}
         assert checkout.packages() == {"one", "shortlist"}
         assert checkout.install("serving") == checkout.install("run") == (0, "")
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import manifest
+from serving import manifest, stacks
 from serving.build import add_measurements, build_servable
 from serving.candidates import Candidates, read_candidates
 from serving.errors import UserError
@@ -339,7 +340,7 @@ def test_a_truncated_model_is_told_in_a_sentence(kind, file, share, copy):
     os.truncate(path / file, int(size * share))
     text = sentence_of(path)
     assert text.startswith(f"the SavedModel in {path} is damaged (")
-    assert text.endswith("); push it again")
+    assert text.endswith("); push the model again")
 
 
 @pytest.mark.parametrize("file", [DATA, INDEX, "saved_model.pb"])
@@ -347,6 +348,27 @@ def test_garbage_in_a_model_is_told_in_a_sentence(file, copy):
     path = copy("exact")
     (path / file).write_bytes(b"garbage" * 99)
     assert sentence_of(path).startswith(f"the SavedModel in {path} is damaged (")
+
+
+def test_what_another_stack_made_and_this_one_does_not_know_is_told(copy):
+    path = copy("exact")
+    file = path / "assets.extra" / "manifest.json"
+    content = json.loads(file.read_text())
+    content["versions"] |= {"tensorflow": "2.99.0", "scann": "9.9"}
+    file.write_text(json.dumps(content))
+    graph = saved_model_pb2.SavedModel.FromString(
+        (path / "saved_model.pb").read_bytes()
+    )
+    node = graph.meta_graphs[0].graph_def.library.function[0].node_def[0]
+    node.op = "OperationOfAFutureTensorFlow"
+    (path / "saved_model.pb").write_bytes(graph.SerializeToString())
+    text, pins = sentence_of(path), stacks.RUNNING.pins
+    assert "OperationOfAFutureTensorFlow" in text
+    assert text.endswith(
+        "it was made with tensorflow 2.99.0 and scann 9.9, and this is the stack "
+        f"{stacks.RUNNING.name} with tensorflow {pins['tensorflow']} and scann "
+        f"{pins['scann']}; load it on the other stack, or push the model again"
+    )
 
 
 @pytest.mark.parametrize("part", [DATA, INDEX, "variables", "assets"])

@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import native, scann_files
+from serving import native, scann_files, stacks
 from serving.errors import UserError
 from serving.evaluation.filtered import filtered_recall
 from serving.exact import exact_top_k
@@ -291,6 +291,10 @@ def test_a_damaged_part_is_one_sentence(part, build, tmp_path):
     file = path / native.FOLDER / part
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(UserError, match="native engine in .* is damaged"):
+        NativeEngine(str(path))
+    file = path / "assets.extra" / "manifest.json"
+    file.write_text(file.read_text().replace(stacks.RUNNING.pins["scann"], "9.9"))
+    with pytest.raises(UserError, match=r"can't be loaded .* made with .* scann 9\.9,"):
         NativeEngine(str(path))
 
 

@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 
 import serving.process
+from serving import stacks
 
-LOCK = Path(__file__).parents[2] / "requirements" / "serving.lock"
+LOCK = (
+    Path(__file__).parents[2] / "requirements" / f"{stacks.RUNNING.name}-serving.lock"
+)
 QUERY = {"user_id": "7"}
 LOCKED_ONLY = """
 import importlib.metadata, json, pathlib, re, sys
