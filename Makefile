@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # Any Python from 3.7 on: it only starts the installer, which finds the stack's CPython.
-# One of the stack's versions named here is the one that gets used.
+# Of the versions that a stack runs on, one named here is the one that gets used.
 PYTHON ?= python3
-# The set of versions: stable (CPython 3.10), current (3.11 to 3.13, glibc 2.39; the tests
-# were not run on it yet), or auto, the newest that this machine can run.
-STACK ?= stable
+# The set of versions: current (CPython 3.11 to 3.13, glibc 2.39), stable (3.10), or auto,
+# the newest that this machine can run.
+STACK ?= auto
 CONFIG ?= configs/movielens-100k.yaml
 # The folder of all runs; every run has a folder of its pipeline's name in it.
 ROOT ?= runs
@@ -34,13 +34,15 @@ done; \
 echo 'No Python 3.7 or newer runs here: install python3 or name one with' \
     '`make PYTHON=/path/to/python3`.' >&2; exit 1
 endef
+# A variable and its value, as one word for a shell.
+quoted = '$(1)=$(subst ','\'',$($(1)))'
 install = $(call python,requirements/install.py $(1) --stack $(STACK))
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-current test-fast lock clean
 
 help: ## Show this list
-	@echo 'make TARGET [STACK=stable] [PYTHON=python3] [CONFIG=file] [ROOT=folder] [ARGS=...]'
+	@echo 'make TARGET [STACK=auto] [PYTHON=python3] [CONFIG=file] [ROOT=folder] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) \
 	    | expand -t 16
 
@@ -60,7 +62,7 @@ test: ## Check style and types and run all tests
 
 test-current: ## Run all tests on the stack `current`, in a Debian 13 if need be
 	$(call python,requirements/debian.py make test STACK=current \
-	    TESTS="$(TESTS)" PROCESSES="$(PROCESSES)" ARGS="$(ARGS)")
+	    $(call quoted,TESTS) $(call quoted,PROCESSES) $(call quoted,ARGS))
 
 test-fast: ## Run the unit tests
 	$(call install,test)

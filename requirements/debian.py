@@ -12,6 +12,7 @@ and why is said. It needs the standard library only and works on any Python from
 
 import fcntl
 import glob
+import hashlib
 import os
 import platform
 import re
@@ -44,17 +45,23 @@ SETTINGS = (
     "~/.config/pip", "~/.config/uv",
 )  # fmt: skip
 """How this machine reaches the network and packages."""
+PYTHONS = ("~/.pyenv/versions", "~/.local/share/uv/python")
+"""Where one for the other stack may be, whose server is tested beside this one's."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def here() -> Optional[str]:
-    """Tells in one sentence why this machine can't run the stack, None if it can."""
+def here(libc: Optional[str] = None) -> Optional[str]:
+    """Tells in one sentence why this machine can't run the stack, None if it can.
+
+    Args:
+      libc: The C library; None: the machine's own.
+    """
     uname = platform.uname()
     return install.machine_problem(
         install.CURRENT,
         uname.system,
         uname.machine,
-        install.libc_version(),
+        install.libc_version() if libc is None else libc,
         install.cpu_flags(),
     )
 
@@ -71,6 +78,9 @@ def obstacle(user_id: int, path: str) -> Optional[str]:
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=path)]
     if missing:
         return f"making a Debian 13 for it takes {', '.join(missing)}"
+    private = [shutil.which("unshare", path=path) or "", "--mount", "true"]
+    if subprocess.run(private, stderr=subprocess.DEVNULL).returncode:
+        return "making a Debian 13 for it takes the right to mount"
     return None
 
 
@@ -81,6 +91,9 @@ def mirror(sources: Sequence[str]) -> List[str]:
       sources: Texts of apt's files.
     """
     for text in sources:
+        # Other packages for Debian are in folders of that name too.
+        if not re.search(r"^(?:Components:|deb\s).*\bmain\b", text, re.M):
+            continue
         found = re.search(r"^(?:URIs:|deb\b.*?) *(https?://\S+/debian)/?\s", text, re.M)
         if found:
             return [found.group(1)]
@@ -89,25 +102,31 @@ def mirror(sources: Sequence[str]) -> List[str]:
 
 def make_root(folder: str) -> str:
     """Makes the Debian if it is not there, whole or not at all; returns its folder."""
-    root = os.path.join(folder, "debian-13")
+    digest = hashlib.sha256(" ".join((RELEASE, *PACKAGES)).encode()).hexdigest()
+    root = os.path.join(folder, f"debian-13-{digest[:8]}")
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "debian-13.lock"), "w", encoding="utf-8") as file:
+    with open(f"{root}.lock", "w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.path.isdir(root):
             return root
         install.tell(f"Making a Debian 13 in {root}: some minutes, 2 GB")
         partial = f"{root}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        apt = ["/etc/apt/sources.list", *glob.glob("/etc/apt/sources.list.d/*")]
-        texts = [_read(path) for path in apt]
+        named = glob.glob("/etc/apt/sources.list.d/*")
+        apt = [one for one in sorted(named) if one.endswith((".list", ".sources"))]
+        texts = [_read(path) for path in ["/etc/apt/sources.list", *apt]]
         include = f"--include={','.join(PACKAGES)}"
         variant = "--variant=minbase"
         install.run(
             ["debootstrap", variant, include, RELEASE, partial, *mirror(texts)],
-            os.environ,
+            {**os.environ, "PATH": _wide_path()},
         )
         os.rename(partial, root)
     return root
+
+
+def _wide_path() -> str:
+    return f"{os.environ.get('PATH', '')}:{PATH}"
 
 
 def _read(path: str) -> str:
@@ -139,14 +158,17 @@ def script(root: str, checkout: str, command: Sequence[str]) -> str:
 
     for source in ("/proc", "/dev", "/sys", checkout):
         mount(source, source)
+    # Each checkout has its own: others may be at work.
+    own = hashlib.sha256(checkout.encode()).hexdigest()[:8]
     for name in OWN:
-        for folder in (f"{checkout}/{name}", f"{root}/var/lib/shortlist/{name}"):
+        place = f"{root}/var/lib/shortlist/{own}/{name}"
+        for folder in (f"{checkout}/{name}", place):
             os.makedirs(folder, exist_ok=True)
-        mount(f"{root}/var/lib/shortlist/{name}", f"{checkout}/{name}")
-    for setting in SETTINGS:
-        source = os.path.expanduser(setting)
+        mount(place, f"{checkout}/{name}")
+    for shown in (*SETTINGS, *PYTHONS):
+        source = os.path.expanduser(shown)
         if os.path.exists(source):
-            mount(os.path.realpath(source), setting.replace("~", "/root"))
+            mount(os.path.realpath(source), shown.replace("~", "/root"))
     inside = f"cd {shlex.quote(checkout)} && exec {_quoted(command)}"
     lines.append(f"exec chroot {shlex.quote(root)} /bin/sh -c {shlex.quote(inside)}")
     return "\n".join(lines)
@@ -169,15 +191,20 @@ def main(command: List[str]) -> int:
     problem = here()
     if not problem:
         return subprocess.run(command, cwd=install.ROOT).returncode
-    hindered = obstacle(os.geteuid(), f"{os.environ.get('PATH', '')}:{PATH}")
+    if here("glibc 99.0"):  # a newer C library alone won't do
+        install.tell(f"Skipped: {problem}")
+        return 0
+    hindered = obstacle(os.geteuid(), _wide_path())
     if hindered:
         install.tell(f"Skipped: {problem.rstrip('.')}; {hindered}.")
         return 0
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    try:
-        root = make_root(os.path.join(cache, "shortlist"))
-    except install.CommandError as error:
-        return install.told(error)
+    roots: List[str] = []
+    folder = os.path.join(cache, "shortlist")
+    code = install.carried_out(lambda: roots.append(make_root(folder)))
+    if code:
+        return code
+    (root,) = roots
     entering = script(root, install.ROOT, command)
     # The mounts are seen by that process only, and gone with it.
     unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", entering]

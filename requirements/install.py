@@ -26,7 +26,17 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The first release that knows UV_SYSTEM_CERTS.
@@ -64,7 +74,8 @@ tools = [sysconfig.get_config_var(name) or "" for name in ("CC", "CXX")]
 print(json.dumps({
     "executable": executable,
     "version": "%d.%d.%d" % sys.version_info[:3],
-    "fits": sys.implementation.name == "cpython" and sys.maxsize > 2**32,
+    "fits": sys.implementation.name == "cpython" and sys.maxsize > 2**32
+    and not sysconfig.get_config_var("Py_GIL_DISABLED"),
     "headers": os.path.exists(headers),
     "compilers": [tool.split()[0] for tool in tools if tool],
 }))
@@ -257,19 +268,14 @@ def _on_path(name: str, environ: Mapping[str, str]) -> Iterator[str]:
             yield found
 
 
-def python_candidates(
-    minor: str, environ: Mapping[str, str], running: str
-) -> Iterator[str]:
+def python_candidates(minor: str, environ: Mapping[str, str]) -> Iterator[str]:
     """Yields where a CPython may be, the preferred places first.
 
     Args:
       minor: Such as "3.10".
       environ: Environment variables: HOME, PATH, PYENV_ROOT, XDG_DATA_HOME and
         UV_PYTHON_INSTALL_DIR are looked at.
-      running: The Python that runs this file: `make PYTHON=…` may have named it.
     """
-    if running:
-        yield running
     yield from _on_path("python" + minor, environ)
     home = environ.get("HOME") or os.path.expanduser("~")
     pyenv = environ.get("PYENV_ROOT") or os.path.join(home, ".pyenv")
@@ -310,13 +316,20 @@ def find_pythons(
 ) -> List[Interpreter]:
     """Returns a stack's first complete CPython, or all that only lack C headers."""
     incomplete = []
-    for minor in stack.pythons:
-        for candidate in python_candidates(minor, environ, running):
-            found = probe(minor, candidate, environ)
-            if found and found.headers:
-                return [found]
-            if found:
-                incomplete.append(found)
+    every = [
+        (minor, candidate)
+        for minor in stack.pythons
+        for candidate in python_candidates(minor, environ)
+    ]
+    # The one that runs this first: what .venv was made with is not left for another.
+    if running:
+        every = [(minor, running) for minor in stack.pythons] + every
+    for minor, candidate in every:
+        found = probe(minor, candidate, environ)
+        if found and found.headers:
+            return [found]
+        if found and found not in incomplete:
+            incomplete.append(found)
     return incomplete
 
 
@@ -536,7 +549,8 @@ def install(
       stack: Its name; AUTO: the newest one that the machine can run.
 
     Raises:
-      SetupError: Something is missing or a command failed.
+      CannotRunError: No such stack can run here.
+      SetupError: A command failed.
     """
     # The peers have versions of their own.
     own = (STABLE,) if what == "peers" else STACKS
@@ -544,21 +558,28 @@ def install(
     if not stacks:
         raise SetupError(f"{what} is there for the stack {own[0].name} only.")
     problems: List[str] = []
-    for one in stacks:
+    for number, one in enumerate(stacks):
+        older = stacks[number + 1 :]
         try:
-            _install_stack(one, what, environ, running, problems)
+            _install_stack(one, older, what, environ, running, problems)
             return
-        except _CannotRunError as error:
+        except CannotRunError as error:
             problems.append(str(error))
-    raise SetupError(problems[-1])
+    raise CannotRunError(problems[-1])
 
 
-class _CannotRunError(SetupError):
+class CannotRunError(SetupError):
     """A stack has no place on this machine; an older one may have."""
+
+
+def _environment(stack: Stack, what: str, environ: Mapping[str, str]) -> "Environment":
+    folder = FOLDERS[what].format(stack.name)
+    return Environment(os.path.join(ROOT, folder), environ)
 
 
 def _install_stack(
     stack: Stack,
+    older: Sequence[Stack],
     what: str,
     environ: Mapping[str, str],
     running: str,
@@ -568,17 +589,17 @@ def _install_stack(
 
     Args:
       stack: The stack.
+      older: Those that do as well.
       what: One of FOLDERS.
       environ: Environment variables.
       running: The Python that runs this file.
       problems: Why newer stacks can't be had.
 
     Raises:
-      _CannotRunError: It can't run here.
+      CannotRunError: It can't run here.
       SetupError: A command failed.
     """
-    folder, lock = FOLDERS[what].format(stack.name), stack.lock(what)
-    venv = Environment(os.path.join(ROOT, folder), environ)
+    lock, venv = stack.lock(what), _environment(stack, what, environ)
     if venv.satisfies(lock):
         return
     uname = platform.uname()
@@ -590,23 +611,29 @@ def _install_stack(
         cpu_flags(),
     )
     if problem:
-        raise _CannotRunError(problem)
+        raise CannotRunError(problem)
     with _only_one():
         if venv.satisfies(lock):
             return
         started = time.monotonic()
+        if any(
+            _environment(one, what, environ).satisfies(one.lock(what)) for one in older
+        ):
+            # Nothing is fetched in place of what works.
+            if not any(one.headers for one in find_pythons(stack, environ, running)):
+                raise CannotRunError(f"CPython {stack.pythons[0]} was not found.")
         try:
             uv, python = find_tools(stack, environ, running)
         except CommandError:
             raise
         except SetupError as error:
-            raise _CannotRunError(str(error)) from error
+            raise CannotRunError(str(error)) from error
         if what != "peers":
             why = f" ({problems[-1].rstrip('.')})" if problems else ""
             tell(f"Stack: {stack.name}{why}")
         if not venv.is_sound(python):
             made_with = f"CPython {python.version} ({python.executable})"
-            tell(f"Making {folder} with {made_with}")
+            tell(f"Making {os.path.relpath(venv.path, ROOT)} with {made_with}")
             try:
                 _make_anew(uv, venv, python, environ)
             except (SetupError, OSError):
@@ -621,6 +648,7 @@ def _make_anew(
     uv: str, venv: Environment, python: Interpreter, environ: Mapping[str, str]
 ) -> None:
     """Makes an empty environment in the place of what is there."""
+    venv.unstamp()
     with contextlib.suppress(FileNotFoundError):
         # The folder itself stays: it may be where a disk is mounted.
         for entry in list(os.scandir(venv.path)):
@@ -735,7 +763,8 @@ def write_locks(
         platform_tag = "x86_64-manylinux_{}_{}".format(
             *(lock.min_glibc or lock.stack.min_glibc)
         )
-        machine = ["--python-version", lock.stack.pythons[0], "--python-platform"]
+        # The oldest: newer ones run what it runs.
+        machine = ["--python-version", lock.stack.pythons[-1], "--python-platform"]
         given = [*common, *machine, platform_tag, *lock.options, *options]
         run([uv, "pip", "compile", *files, *out, *given], environ)
 
@@ -761,25 +790,15 @@ def _parse(arguments: Optional[Sequence[str]]) -> Tuple[str, str, List[str]]:
     return parsed.what, parsed.stack, options
 
 
-def told(error: SetupError) -> int:
-    """Tells what stood in the way; returns the exit code."""
-    for line in getattr(error, "lines", [])[-SHOWN_LINES:]:
-        tell("    " + line)
-    tell(str(error))
-    return 1
-
-
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Runs the command and returns its exit code."""
-    what, stack, options = _parse(arguments)
-    environ = dict(os.environ)
+def carried_out(step: Callable[[], None]) -> int:
+    """Takes a step and returns the exit code; what stands in its way is told."""
     try:
-        if what == "lock":
-            write_locks(options, environ, sys.executable)
-        else:
-            install(what, environ, sys.executable, stack)
+        step()
     except SetupError as error:
-        return told(error)
+        for line in getattr(error, "lines", [])[-SHOWN_LINES:]:
+            tell("    " + line)
+        tell(str(error))
+        return 1
     except OSError as error:
         tell(f"{error.filename}: {error.strerror}; mend that and run this again.")
         return 1
@@ -787,6 +806,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         tell("Interrupted; the next call starts over.")
         return 130
     return 0
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs the command and returns its exit code."""
+    what, stack, options = _parse(arguments)
+    environ = dict(os.environ)
+
+    def step() -> None:
+        if what == "lock":
+            write_locks(options, environ, sys.executable)
+        else:
+            install(what, environ, sys.executable, stack)
+
+    return carried_out(step)
 
 
 if __name__ == "__main__":

@@ -291,7 +291,10 @@ def read_shards(folder: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
 
 def _read_all_but_vectors(name: str) -> pa.Table:
     shard = _open_shard(name)
-    return shard.read(columns=[c for c in shard.schema_arrow.names if c != EMBEDDING])
+    columns = [c for c in shard.schema_arrow.names if c != EMBEDDING]
+    if not shard.num_row_groups:  # newer releases of pyarrow can't read that
+        return shard.schema_arrow.empty_table().select(columns)
+    return shard.read(columns)
 
 
 def _read_embeddings(

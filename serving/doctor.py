@@ -26,7 +26,7 @@ from serving.stacks import Stack
 EXPECTED_VERSIONS = stacks.RUNNING.pins
 # Of these, what answers with a pushed model.
 SERVING = ("tensorflow", "scann")
-# The same without kernels for GPUs, as in requirements/stable-serving.in.
+# The same without kernels for GPUs, as in requirements/NAME-serving.in.
 _STANDS_FOR = {"tensorflow": ("tensorflow-cpu",)}
 SETUPTOOLS_BELOW = 81
 # The wheels are compiled for these; without one the first call is a SIGILL.
@@ -121,7 +121,9 @@ def check_version(package: str) -> Check:
         package,
         found == expected,
         found or "not installed",
-        f"install {package}=={expected}: `make clean install` restores the whole set",
+        f"install {package}=={expected}: `make clean install STACK="
+        f"{stacks.RUNNING.name}` (for a server `python3 requirements/install.py "
+        f"serving --stack {stacks.RUNNING.name}`) restores the whole set",
     )
 
 

@@ -115,20 +115,23 @@ class ScannIndex(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Index.search`; rescores at least k hits, so that k may be raised."""
         plan = self._plan
+        batch = tf.shape(queries)[0]
+        # ScaNN 1.4 refuses an empty batch.
+        spare = tf.zeros([tf.cast(batch == 0, tf.int32), queries.shape[1]])
         searcher = self._ops.searcher_from_module(self.state)
         size = length(self._vectors)
         k = tf.minimum(k, size)
         leaves = _or_default(effort.leaves_to_search, plan.leaves_to_search)
         reorder = _or_default(effort.reorder, plan.reorder)
         result = searcher.search_batched(
-            queries,
+            tf.concat([queries, spare], 0),
             final_num_neighbors=k,
             pre_reorder_num_neighbors=tf.maximum(
                 k, tf.minimum(reorder, MOST_REORDERED)
             ),
             leaves_to_search=tf.minimum(leaves, plan.leaves) if plan.leaves else None,
         )
-        return _drop_bogus(result.distances, result.indices, size)
+        return _drop_bogus(result.distances[:batch], result.indices[:batch], size)
 
 
 def _or_default(given: Any, default: int) -> tf.Tensor:

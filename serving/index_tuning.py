@@ -46,6 +46,8 @@ from serving.index_config import (
 if TYPE_CHECKING:
     import optuna
 
+_AS_BUILT = -1
+"""What ScaNN takes for the number of leaves that it was built with."""
 _TIMED_QUERIES = 500
 _TIMED_ROUNDS = 5
 _LEAST_QUERIES = 3
@@ -111,7 +113,7 @@ class _Questions:
     def recalls(self, searcher: Any, leaves: int, reorder: int) -> np.ndarray:
         """Returns of each query the share of the truth that is found, [queries]."""
         rows, scores = searcher.search_batched_parallel(
-            self.queries, self.k, max(reorder, self.k), leaves or None
+            self.queries, self.k, max(reorder, self.k), leaves or _AS_BUILT
         )
         found = np.where(np.isfinite(scores), rows, -1).astype(np.int64)
         return metrics.recall_against_exact(found, self.truth, self.k)
@@ -121,7 +123,7 @@ class _Questions:
         return self.median(
             _TIMED_QUERIES,
             lambda query: searcher.search(
-                query, self.k, max(reorder, self.k), leaves or None
+                query, self.k, max(reorder, self.k), leaves or _AS_BUILT
             ),
         )
 

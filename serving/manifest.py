@@ -12,7 +12,7 @@ import tensorflow as tf
 from serving import stacks
 from serving.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
 """Goes up when a servable's signatures, what they mean, or its graph change."""
 
 _PATH = os.path.join("assets.extra", "manifest.json")
@@ -79,7 +79,7 @@ def unreadable(what: str, content: dict[str, Any], error: Exception) -> UserErro
       content: The servable's manifest.
       error: What loading raised.
     """
-    cause = str(error).splitlines()[0]
+    cause = (str(error).splitlines() or [type(error).__name__])[0]
     made, here = content.get("versions", {}), stacks.RUNNING.pins
     names = [name for name in ("tensorflow", "scann") if name in made]
     if all(made[name] == here[name] for name in names):
@@ -87,8 +87,12 @@ def unreadable(what: str, content: dict[str, Any], error: Exception) -> UserErro
     theirs, ours = (
         " and ".join(f"{name} {one[name]}" for name in names) for one in (made, here)
     )
+    fits = [
+        f"load it on the stack {one.name}, or "
+        for one in stacks.STACKS
+        if all(made[name] == one.pins[name] for name in names)
+    ]
     return UserError(
-        f"{what} can't be loaded ({cause}): it was made with {theirs}, and this is the "
-        f"stack {stacks.RUNNING.name} with {ours}; load it on the other stack, or push "
-        "the model again"
+        f"{what} can't be loaded ({cause}): it was made with {theirs}, and the stack "
+        f"{stacks.RUNNING.name} has {ours}; {''.join(fits)}push the model again"
     )

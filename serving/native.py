@@ -116,7 +116,9 @@ def damage_told(folder: str, about: dict[str, Any] | None = None) -> Iterator[No
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, pa.ArrowException) as error:
+    except (
+        OSError, EOFError, ValueError, KeyError, RuntimeError, pa.ArrowException
+    ) as error:  # fmt: skip
         what = f"the native engine in {folder}"
         raise manifest.unreadable(what, about or {}, error) from None
 
@@ -442,10 +444,10 @@ class NativeEngine(QueryEngine):
             times = len(self.embeddings) / max(within.count, 1)
             while True:
                 wanted = math.ceil((rescored + len(exclude)) * times)
-                looked_into = searched and min(
-                    math.ceil(searched * times), self.plan.leaves
-                )
-                share = looked_into / self.plan.leaves if looked_into else 1
+                looked_into, share = searched, 1.0
+                if self.plan.leaves:
+                    looked_into = min(math.ceil(searched * times), self.plan.leaves)
+                    share = looked_into / self.plan.leaves
                 if _HIT * wanted + _CODE * share * len(self.embeddings) > within.count:
                     break
                 rows, scores = self.searcher.search(query, wanted, wanted, looked_into)

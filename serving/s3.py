@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 
+from serving import stacks
 from serving.errors import UserError
 
 SCHEME = "s3://"
@@ -42,13 +43,14 @@ def register() -> None:
     """
     import tensorflow as tf
 
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError, tf.errors.OpError):
         import tensorflow_io  # noqa: F401  (registers what it has)
     if "s3" not in tf.io.gfile.get_registered_schemes():
         raise UserError(
             f"s3:// paths need tensorflow-io {RELEASE}, which is for TensorFlow 2.16 "
-            f"(this is {tf.__version__}); install it (pip install tensorflow-io=="
-            f"{RELEASE}), or mount the bucket as a folder"
+            f"(this is {tf.__version__}): with the stack {stacks.STABLE.name} install "
+            f"it (pip install tensorflow-io=={RELEASE}), else mount the bucket as a "
+            "folder"
         )
     _leave_before_libraries_do()
 

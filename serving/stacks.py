@@ -74,6 +74,10 @@ def of_python(version: tuple[int, int]) -> Stack:
 RUNNING = of_python(sys.version_info[:2])
 """That of this process."""
 
+SOAR_IS_UPDATED = RUNNING is STABLE
+"""Whether ScaNN can put candidates into an index with second partitions; 1.4.2 writes
+past its memory then."""
+
 ALL_FIELDS = {
     "including_default_value_fields"
     if RUNNING is STABLE

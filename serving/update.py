@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from serving import manifest, native, scann_files
+from serving import manifest, native, scann_files, stacks
 from serving.candidates import (
     FINGERPRINT,
     ID,
@@ -125,6 +125,7 @@ def update_candidates(
     is_changed = is_embedded[changes.order]
     moves = _Moves(
         native.fetch(previous_path, scratch),
+        manifest.read(previous_path),
         place[changes.order],
         is_changed,
         vectors[(np.cumsum(is_embedded) - 1)[changes.order[is_changed]]],
@@ -187,6 +188,8 @@ def _kept_plan(
         return None  # there is nothing to keep
     if plan.spherical:
         return None  # ScaNN 1.3.2 puts what is new into a wrong partition
+    if plan.soar_lambda and not stacks.SOAR_IS_UPDATED:
+        return None
     wanted = plan_index(config, told["built"], dimensions)
     per_query = {"k", "leaves_to_search", "reorder", "reason"}
     if wanted.model_dump(exclude=per_query) != plan.model_dump(exclude=per_query):
@@ -199,6 +202,8 @@ class _Moves(NamedTuple):
 
     files: str
     """Local folder of the native engine before."""
+    about: dict[str, Any]
+    """The manifest of its servable."""
     sources: np.ndarray
     """int64 [candidates], the row of each before, -1 for none."""
     is_changed: np.ndarray
@@ -208,7 +213,7 @@ class _Moves(NamedTuple):
 
     def write_vectors(self, path: str) -> np.ndarray:
         """Writes all vectors into a local file and returns them, mapped."""
-        with native.damage_told(self.files):
+        with native.damage_told(self.files, self.about):
             before = native.map_vectors(self.files)
         embeddings = take_rows(before, np.maximum(self.sources, 0), path)
         embeddings[self.is_changed] = self.vectors
@@ -216,7 +221,7 @@ class _Moves(NamedTuple):
 
     def write_index(self, folder: str) -> None:
         """Writes ScaNN's files into a local folder, see `scann_files.update`."""
-        with native.damage_told(self.files):
+        with native.damage_told(self.files, self.about):
             before = os.path.join(self.files, native.SCANN)
             scann_files.update(
                 before, self.sources, self.is_changed, self.vectors, folder

@@ -45,12 +45,20 @@ def read(path: Path, args: Mapping[str, str] = _NONE) -> list[Instruction]:
     lines = path.read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", "", text)
-    defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", joined, re.M))
-    for name, value in {**defaults, **args}.items():
-        joined = joined.replace(f"${{{name}}}", value)
-    words = (line.partition(" ") for line in joined.splitlines() if line)
-    found = (Instruction(keyword, value.strip()) for keyword, _, value in words)
-    return [one for one in found if one.keyword != "ARG"]
+    every = {**dict(re.findall(r"^ARG (\w+)=(\S+)$", joined, re.M)), **args}
+    known: dict[str, str] = {}  # to a stage: what it declares
+    found = []
+    for keyword, _, value in (line.partition(" ") for line in joined.splitlines()):
+        if keyword == "ARG":
+            known |= {value: every[value]} if value in every else {}
+        elif keyword:
+            named = every if keyword == "FROM" else known
+            known = {} if keyword == "FROM" else known
+            value = re.sub(
+                r"\$\{(\w+)\}", lambda one, named=named: named.get(one[1], ""), value
+            )
+            found.append(Instruction(keyword, value.strip()))
+    return found
 
 
 def stages(path: Path, args: Mapping[str, str] = _NONE) -> list[list[Instruction]]:

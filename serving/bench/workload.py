@@ -5,6 +5,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 from collections.abc import Iterator
 
@@ -119,7 +120,7 @@ def synthetic(
     def draw(number: int) -> np.ndarray:
         at = rng.choice(clusters, number, p=weights / weights.sum())
         noise = rng.standard_normal((number, dimensions), np.float32)
-        return _unit(centres[at] + _NOISE / np.sqrt(dimensions) * 2 * noise)
+        return _unit(centres[at] + _NOISE / math.sqrt(dimensions) * 2 * noise)
 
     asked = draw(queries)
     sizes = [min(_SHARD, count - at) for at in range(0, count, _SHARD)]

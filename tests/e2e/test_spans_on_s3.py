@@ -16,13 +16,17 @@ import tensorflow_datasets as tfds
 import yaml
 
 from pipeline.runners import container
-from serving import checksums, folders, s3
+from serving import checksums, folders, s3, stacks
 from serving.model import version_paths
 from tests import s3_storage
 from tests.containers import Cluster
 from tests.google_storage import environment
 from tests.serving import asking
 
+pytestmark = pytest.mark.skipif(
+    stacks.RUNNING is not stacks.STABLE,
+    reason="tensorflow-io has no release for this TensorFlow",
+)
 BUCKET, NAME = "s3://shop", "spans"
 ROOT = f"{BUCKET}/runs"
 USERS = 300

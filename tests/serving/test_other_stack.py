@@ -44,7 +44,7 @@ def python() -> str:
     """The Python of the other stack's server."""
     try:
         install.install("serving", os.environ, sys.executable, OTHER.name)
-    except install.SetupError as error:
+    except install.CannotRunError as error:
         pytest.skip(f"the other stack's server can't be installed: {error}")
     folder = install.FOLDERS["serving"].format(OTHER.name)
     return os.path.join(install.ROOT, folder, "bin", "python")

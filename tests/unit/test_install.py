@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from requirements import install
+from requirements import debian, install
 
 ROOT = Path(__file__).parents[2]
 STACK = next(
@@ -87,9 +87,11 @@ def python_that_tells(path: Path, version: str = "3.10.7", **told: object) -> Pa
     return executable(path, f"echo 'a warning'\necho '{json.dumps(answer)}'\n")
 
 
-def found(environ: dict[str, str], running: str = "") -> list[str]:
+def found(
+    environ: dict[str, str], running: str = "", stack: install.Stack = install.STABLE
+) -> list[str]:
     """Returns the executables that the finder settles on."""
-    pythons = install.find_pythons(install.STABLE, environ, running)
+    pythons = install.find_pythons(stack, environ, running)
     return [python.executable for python in pythons]
 
 
@@ -127,6 +129,16 @@ class TestFindPython:
         python_that_tells(tmp_path / "bin/python3.10", **told)
         assert found({"PATH": f"{tmp_path}/bin", "HOME": str(tmp_path)}) == []
 
+    def test_the_one_that_runs_is_not_left_for_a_newer_one(
+        self, tmp_path: Path
+    ) -> None:
+        running = python_that_tells(tmp_path / "given/python", "3.11.7")
+        newest = python_that_tells(tmp_path / "bin/python3.13", "3.13.1")
+        python_that_tells(tmp_path / "bin/python3.12", "3.12.1")
+        environ = {"PATH": f"{tmp_path}/bin", "HOME": str(tmp_path)}
+        assert found(environ, str(running), install.CURRENT) == [str(running)]
+        assert found(environ, "", install.CURRENT) == [str(newest)]
+
     @pytest.mark.parametrize("variable", ["PYENV_ROOT", "HOME"])
     def test_pyenv_versions_newest_first(self, tmp_path: Path, variable: str) -> None:
         root = tmp_path if variable == "PYENV_ROOT" else tmp_path / ".pyenv"
@@ -157,7 +169,7 @@ class TestFindPython:
         managed = python_that_tells(tmp_path / name)
         environ = {"PATH": f"{tmp_path}/bin", "HOME": str(tmp_path)}
         order = [str(running), f"{tmp_path}/bin/python3.10", str(pyenv), str(managed)]
-        assert list(install.python_candidates("3.10", environ, str(running))) == order
+        assert list(install.python_candidates("3.10", environ)) == order[1:]
         for first in order:
             assert found(environ, str(running)) == [first]
             executable(Path(first), "exit 1")
@@ -486,7 +498,9 @@ class TestInstall:
         code, said = checkout.run([sys.executable, installer])
         assert code == 0, said
         told = next(line for line in said.splitlines() if line.startswith("Stack: "))
-        if STACK is install.CURRENT:
+        if debian.here() is None and install.find_pythons(
+            install.CURRENT, checkout.environ, sys.executable
+        ):
             assert told == "Stack: current"
         else:
             # Why a newer one is not taken: the C library, or no Python for it.
@@ -648,20 +662,22 @@ class TestInstall:
         code, said = checkout.install(python=_other_python())
         assert code == 1
         fetching, sentence = said.splitlines()
-        assert fetching == "Fetching CPython 3.10 with uv, as none was found"
-        assert sentence.startswith("CPython 3.10 is needed, none was found")
-        for mend in ("python3.10-dev", "`pyenv install 3.10`", "`make PYTHON="):
+        minor = STACK.pythons[0]
+        assert fetching == f"Fetching CPython {minor} with uv, as none was found"
+        assert sentence.startswith(f"CPython {minor} is needed, none was found")
+        for mend in (f"python{minor}-dev", f"`pyenv install {minor}`", "`make PYTHON="):
             assert mend in sentence
         assert checkout.calls() == ["python install"]
 
-    @pytest.mark.parametrize("dead", ["python3", "python3.10"])
+    @pytest.mark.parametrize("dead", ["python3", f"python{STACK.pythons[0]}"])
     def test_found_past_dead_shims_by_another_python(
         self, checkout: Checkout, dead: str
     ) -> None:
         executable(checkout.path / "bin" / dead, "exit 127")
         root = checkout.path / "pyenv"
         (root / "versions").mkdir(parents=True)
-        (root / "versions/3.10.99").symlink_to(sys.base_prefix)
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}.99"
+        (root / "versions" / version).symlink_to(sys.base_prefix)
         checkout.environ["PYENV_ROOT"] = str(root)
         code, said = checkout.install(python=_other_python())
         assert (code, checkout.calls()) == (0, FULL), said

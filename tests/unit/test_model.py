@@ -352,10 +352,10 @@ def test_garbage_in_a_model_is_told_in_a_sentence(file, copy):
 
 def test_what_another_stack_made_and_this_one_does_not_know_is_told(copy):
     path = copy("exact")
-    file = path / "assets.extra" / "manifest.json"
-    content = json.loads(file.read_text())
+    about = path / "assets.extra" / "manifest.json"
+    content = json.loads(about.read_text())
     content["versions"] |= {"tensorflow": "2.99.0", "scann": "9.9"}
-    file.write_text(json.dumps(content))
+    about.write_text(json.dumps(content))
     graph = saved_model_pb2.SavedModel.FromString(
         (path / "saved_model.pb").read_bytes()
     )
@@ -365,10 +365,15 @@ def test_what_another_stack_made_and_this_one_does_not_know_is_told(copy):
     text, pins = sentence_of(path), stacks.RUNNING.pins
     assert "OperationOfAFutureTensorFlow" in text
     assert text.endswith(
-        "it was made with tensorflow 2.99.0 and scann 9.9, and this is the stack "
-        f"{stacks.RUNNING.name} with tensorflow {pins['tensorflow']} and scann "
-        f"{pins['scann']}; load it on the other stack, or push the model again"
+        "it was made with tensorflow 2.99.0 and scann 9.9, and the stack "
+        f"{stacks.RUNNING.name} has tensorflow {pins['tensorflow']} and scann "
+        f"{pins['scann']}; push the model again"
     )
+    (other,) = (one for one in stacks.STACKS if one is not stacks.RUNNING)
+    content["versions"] |= other.pins
+    about.write_text(json.dumps(content))
+    mend = f"; load it on the stack {other.name}, or push the model again"
+    assert sentence_of(path).endswith(mend)
 
 
 @pytest.mark.parametrize("part", [DATA, INDEX, "variables", "assets"])

@@ -286,10 +286,11 @@ def test_a_version_without_a_native_engine_is_one_sentence(build):
 @pytest.mark.parametrize(
     "part", ["catalogue.arrow", "scann/hashed_dataset.npy", "scann/dataset.npy"]
 )
-def test_a_damaged_part_is_one_sentence(part, build, tmp_path):
+@pytest.mark.parametrize("size", [0, 40])
+def test_a_damaged_part_is_one_sentence(part, size, build, tmp_path):
     path = shutil.copytree(build("scann").path, tmp_path / "version")
     file = path / native.FOLDER / part
-    file.write_bytes(file.read_bytes()[:40])
+    file.write_bytes(file.read_bytes()[:size])
     with pytest.raises(UserError, match="native engine in .* is damaged"):
         NativeEngine(str(path))
     file = path / "assets.extra" / "manifest.json"
@@ -346,13 +347,16 @@ def test_a_filter_leaves_nothing_out_but_what_it_says(
             )
 
 
-def large_engine(engine: NativeEngine, monkeypatch) -> tuple[NativeEngine, np.ndarray]:
+PARTITIONED = {"leaves": 140, "leaves_to_search": 14}
+
+
+def large_engine(
+    engine: NativeEngine, monkeypatch, knobs: dict[str, int]
+) -> tuple[NativeEngine, np.ndarray]:
     """An engine over 20,000 clustered vectors in place of its own."""
     vectors = clustered(20_000, 16, 100, 4)
-    plan = plan_index(
-        IndexConfig(kind="scann", k=10, leaves=140, leaves_to_search=14, reorder=60),
-        *vectors.shape,
-    )
+    config = IndexConfig(kind="scann", k=10, reorder=60, **knobs)
+    plan = plan_index(config, *vectors.shape)
     monkeypatch.setattr(engine, "embeddings", vectors)
     monkeypatch.setattr(engine, "plan", plan)
     monkeypatch.setattr(engine, "searcher", scann_files.train(vectors, plan))
@@ -361,10 +365,11 @@ def large_engine(engine: NativeEngine, monkeypatch) -> tuple[NativeEngine, np.nd
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.02, 0.0005])
 @pytest.mark.parametrize("is_about_the_vectors", [False, True])
+@pytest.mark.parametrize("knobs", [PARTITIONED, {"leaves": 0}], ids=str)
 def test_filtered_search_finds_what_a_filtered_sort_finds(
-    share, is_about_the_vectors, engines, monkeypatch
+    share, is_about_the_vectors, knobs, engines, monkeypatch
 ):
-    engine, vectors = large_engine(engines["scann"], monkeypatch)
+    engine, vectors = large_engine(engines["scann"], monkeypatch, knobs)
     queries = clustered(60, 16, 100, 4)
     draw = np.random.default_rng(3)
     value = vectors[:, 0] if is_about_the_vectors else draw.random(len(vectors))

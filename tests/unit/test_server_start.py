@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a server needs to start: packages, and a way to be stopped.
 
-The packages are those of requirements/serving.lock: in a process of its own all others
-that are installed here, and the rooms that train, can't be imported.
+The packages are those of requirements/NAME-serving.lock: in a process of its own all
+others that are installed here, and the rooms that train, can't be imported.
 """
 
 import json

@@ -15,7 +15,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import candidates, histories, manifest, scann_files
+from serving import candidates, histories, manifest, scann_files, stacks
 from serving.build import build_servable, update_servable
 from serving.candidates import Source
 from serving.errors import UserError
@@ -223,7 +223,11 @@ def test_every_kind_of_index_can_be_updated(knobs, towers, tmp_path):
     recall = metrics.recall_against_exact(found, exact, 10).mean()
     assert recall > (0.999 if knobs.get("kind") == "exact" else 0.85)
     told = manifest.read(updated)["update"]
-    is_built_anew = "kind" in knobs or "spherical" in knobs
+    is_built_anew = (
+        "kind" in knobs
+        or "spherical" in knobs
+        or ("soar_lambda" in knobs and not stacks.SOAR_IS_UPDATED)
+    )
     assert told["since"] == (0 if is_built_anew else 70)
 
 
@@ -385,7 +389,12 @@ def test_a_version_of_an_older_format_is_not_up_to_date(
         {"quantize_centroids": True},
         {"reorder_type": "bfloat16"},
         {"reorder_type": "int8"},
-        {"reorder_type": "int8", "soar_lambda": 1.5},
+        pytest.param(
+            {"reorder_type": "int8", "soar_lambda": 1.5},
+            marks=pytest.mark.skipif(
+                not stacks.SOAR_IS_UPDATED, reason="this ScaNN crashes, see stacks.py"
+            ),
+        ),
     ],
     ids=str,
 )
