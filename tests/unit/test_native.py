@@ -347,7 +347,8 @@ def test_a_filter_leaves_nothing_out_but_what_it_says(
             )
 
 
-PARTITIONED = {"leaves": 140, "leaves_to_search": 14}
+PARTITIONED = {"leaves": 140, "leaves_to_search": 14, "reorder": 60}
+FLAT = {"leaves": 0, "reorder": 600}
 
 
 def large_engine(
@@ -355,7 +356,7 @@ def large_engine(
 ) -> tuple[NativeEngine, np.ndarray]:
     """An engine over 20,000 clustered vectors in place of its own."""
     vectors = clustered(20_000, 16, 100, 4)
-    config = IndexConfig(kind="scann", k=10, reorder=60, **knobs)
+    config = IndexConfig(kind="scann", k=10, **knobs)
     plan = plan_index(config, *vectors.shape)
     monkeypatch.setattr(engine, "embeddings", vectors)
     monkeypatch.setattr(engine, "plan", plan)
@@ -365,7 +366,7 @@ def large_engine(
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.02, 0.0005])
 @pytest.mark.parametrize("is_about_the_vectors", [False, True])
-@pytest.mark.parametrize("knobs", [PARTITIONED, {"leaves": 0}], ids=str)
+@pytest.mark.parametrize("knobs", [PARTITIONED, FLAT], ids=str)
 def test_filtered_search_finds_what_a_filtered_sort_finds(
     share, is_about_the_vectors, knobs, engines, monkeypatch
 ):
