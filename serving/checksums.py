@@ -96,7 +96,10 @@ def _read(path: str) -> dict[str, _Checksum]:
     file = os.path.join(path, FILE)
     try:
         with tf.io.gfile.GFile(file) as content:
-            found = json.loads(content.read())
+            text = content.read()
+        if not text.endswith("\n"):
+            raise ValueError("its last line has no end")
+        found = json.loads(text)
         return {name: _Checksum(*one) for name, one in found.items()}
     # A file that is still being written is no JSON, or not all of it.
     except (ValueError, TypeError, AttributeError):

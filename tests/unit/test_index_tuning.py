@@ -115,7 +115,7 @@ def test_what_is_chosen_reaches_the_target_when_it_is_built_again(
 
 def test_the_target_is_reached_and_not_passed(tuned):
     # 400 queries with ten results each: a hit more or less is .00025.
-    assert 0.97 <= tuned.chosen.recall < 0.9725
+    assert 0.97 <= tuned.chosen.recall < 0.9715
     assert tuned.held_out_recall == pytest.approx(0.97, abs=0.0015)
 
 
