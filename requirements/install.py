@@ -193,6 +193,8 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # It shares the lock of `_only_one`, see there.
+        close_fds=False,
     )
     if done.returncode:
         lines = done.stdout.decode(errors="replace").strip().splitlines()
@@ -634,12 +636,7 @@ def _install_stack(
         if not venv.is_sound(python):
             made_with = f"CPython {python.version} ({python.executable})"
             tell(f"Making {os.path.relpath(venv.path, ROOT)} with {made_with}")
-            try:
-                _make_anew(uv, venv, python, environ)
-            except (SetupError, OSError):
-                # A killed installation's own uv may still have written into it.
-                time.sleep(1)
-                _make_anew(uv, venv, python, environ)
+            _make_anew(uv, venv, python, environ)
         _install_packages(uv, venv, what, lock, environ)
         tell(f"Installed in {time.monotonic() - started:.0f} s")
 
@@ -682,10 +679,15 @@ def _install_packages(
 
 @contextlib.contextmanager
 def _only_one() -> Iterator[None]:
-    """Makes a second installer in this folder wait for the first."""
+    """Makes a second installer in this folder wait for the first.
+
+    What `run` starts holds the lock as well: when an installer is killed, its uv goes
+    on writing, and the next one must not begin before that has ended.
+    """
     tools = os.path.join(ROOT, ".tools")
     os.makedirs(tools, exist_ok=True)
     with open(os.path.join(tools, "install.lock"), "w", encoding="utf-8") as file:
+        os.set_inheritable(file.fileno(), True)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

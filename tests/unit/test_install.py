@@ -607,12 +607,14 @@ class TestInstall:
         if over != "nothing":
             checkout.install()
         lock.write_text(checkout.lock("test").read_text())
-        checkout.wrap_uv('[ "$2" = sync ] && kill -9 $PPID')
+        # uv itself lives on and installs into the same folder.
+        checkout.wrap_uv('[ "$2" = sync ] && kill -9 $PPID && sleep 1')
         assert checkout.install()[0] == -signal.SIGKILL
         checkout.calls()
         checkout.wrap_uv("")
         lock.write_text(before)
         code, said = checkout.install()
+        assert "Waiting for another installation" in said
         assert (code, checkout.calls()) == (0, FULL), said
         assert checkout.packages() == {"one", "shortlist"}
 
