@@ -292,7 +292,11 @@ class NativeEngine(QueryEngine):
             ids = queries[self.query_id]
             _check_texts(self.query_id, ids)
             # The last embedding, row -1, is that of unknown ids.
-            return self.query_embeddings[self._query_ids.rows(ids)]
+            rows = self._query_ids.rows(ids)
+            if len(rows) == 1:
+                # A view: NumPy takes long to pick by a list.
+                return self.query_embeddings[rows[0] :][:1]
+            return self.query_embeddings[rows]
         specs = self._tower.structured_input_signature[1]
         for name in queries:
             if name not in specs:

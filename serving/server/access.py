@@ -26,6 +26,11 @@ class Access:
         """
         return cls(read_token(path) if path else None)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may use it."""
+        return self._token is None
+
     def check(self, authorization: str | None) -> None:
         """Refuses who does not bear the token.
 

@@ -5,8 +5,7 @@
 A batch is whatever waits when a thread is free, so that a lone call waits for nothing
 and a busy server answers many at a time. A lone call that takes less than to wake a
 thread and to be woken by it is answered at once, within the event loop, while there is
-little to do. How long calls may wait is bounded: what is
-not begun by then is refused.
+little to do. How long calls may wait is bounded: what is not begun by then is refused.
 
 First come is first served as long as everybody is, now and then. When more is asked
 than can be answered, calls wait all the time, and all would be late that way. Then the
@@ -57,8 +56,8 @@ class _Waiting(NamedTuple):
     deadline: float
     """On the same clock."""
     future: asyncio.Future
-    is_alone: bool
-    """Whether no other one is known to come."""
+    may_be_alone: bool
+    """Whether no other one is known to be under way."""
 
 
 class Batcher:
@@ -110,24 +109,32 @@ class Batcher:
         return len(self._waiting)
 
     async def answer(
-        self, call: Call, deadline: float, is_alone: bool = True
+        self, call: Call, deadline: float, is_alone: bool | None = None
     ) -> Tensors:
         """Answers a call.
 
         Args:
           call: A checked one.
           deadline: Until when, on the event loop's clock.
-          is_alone: Whether whoever hands it on knows of no other one that comes.
+          is_alone: Whether no other one is under way; None: that is not known, and
+            what else the event loop has to deal with comes first.
 
         Raises:
           Failure: It has waited too long, the deadline is over, or the call can't be
             answered.
         """
+        if is_alone and self._is_idle and self._may_answer_here(call):
+            [answer] = self._answer([call])
+            if isinstance(answer, Failure):
+                raise answer
+            return answer
         future = self._loop.create_future()
         now = self._loop.time()
         if not self._waiting:
             self._waiting_since = now
-        self._waiting.append(_Waiting(call, now, deadline, future, is_alone))
+        self._waiting.append(
+            _Waiting(call, now, deadline, future, is_alone is not False)
+        )
         if self._free and self._wait_s and self._is_full():
             self._dispatch()
         elif self._free and self._wakeup is None:
@@ -150,26 +157,40 @@ class Batcher:
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None
-        if self._may_answer_here() and (batch := self._next_batch()):
-            self._resolve(batch, self._answer(batch))
+        if self._is_one_alone() and (batch := self._next_batch()):
+            self._resolve(batch, self._answer([one.call for one in batch]))
         while self._waiting and self._free:
             batch = self._next_batch()
             if batch:
                 self._free -= 1
                 self._batches.put(batch)
 
-    def _may_answer_here(self) -> bool:
-        """Tells whether what waits is better answered without a thread.
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing waits, nor is to wait for more."""
+        return not self._waiting and not self._wait_s
 
-        That is a quick call while nothing else is under way: to wake a thread and be
-        woken takes longer. Under load several come in one turn of the event loop.
+    def _is_one_alone(self) -> bool:
+        """Tells whether what waits is one call that may be answered here.
+
+        Under load several come in one turn of the event loop.
         """
         return (
             len(self._waiting) == 1
-            and self._waiting[0].is_alone
-            and self._quick_s < _QUICK_S
+            and self._waiting[0].may_be_alone
+            and self._may_answer_here(self._waiting[0].call)
+        )
+
+    def _may_answer_here(self, call: Call) -> bool:
+        """Tells whether a lone call is better answered without a thread.
+
+        That is a quick one while no thread has work: to wake a thread and be woken
+        takes longer.
+        """
+        return (
+            self._quick_s < _QUICK_S
             and self._free == len(self._threads)
-            and self._is_quick(self._waiting[0].call)
+            and self._is_quick(call)
         )
 
     def _next_batch(self) -> list[_Waiting]:
@@ -191,14 +212,13 @@ class Batcher:
     def _work(self) -> None:
         """Answers batches on a thread until there are no more."""
         while (batch := self._batches.get()) is not None:
-            answers = self._answer(batch)
+            answers = self._answer([one.call for one in batch])
             try:
                 self._loop.call_soon_threadsafe(self._finish, batch, answers)
             except RuntimeError:
                 return  # the event loop is gone, and all who waited with it
 
-    def _answer(self, batch: list[_Waiting]) -> list[Answer]:
-        calls = [one.call for one in batch]
+    def _answer(self, calls: Sequence[Call]) -> list[Answer]:
         started = time.perf_counter()
         answers = answer_each(self._engine, calls)
         seconds = time.perf_counter() - started

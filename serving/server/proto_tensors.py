@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorProtos of gRPC requests to tensors and back."""
 
+import functools
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 
 from serving.server.failure import invalid
 from serving.server.tensors import Input, Shape, Tensor, of_array, size_of
@@ -23,21 +24,19 @@ def read(name: str, proto: tensor_pb2.TensorProto, wanted: Input) -> Tensor:
     Raises:
       Failure: It is of another type, or not whole.
     """
-    if proto.dtype != wanted.dtype.as_datatype_enum:
+    if proto.dtype != wanted.enum:
         raise invalid(
             f"Expected input '{name}' to be {wanted.dtype.name}, got "
             f"{_type_name(proto.dtype)}"
         )
     shape = _shape(name, proto)
-    size = size_of(shape)
-    if wanted.dtype == tf.string and len(proto.string_val) == size:
-        return Tensor(list(proto.string_val), shape)
-    kind = wanted.dtype.as_numpy_dtype
-    # One number is most of what requests have beside texts, and make_ndarray is slow.
-    if kind in _FIELDS and not proto.tensor_content:
-        values = getattr(proto, _FIELDS[kind])
-        if len(values) == size:
-            return Tensor(np.array(values, kind), shape)
+    # Almost all requests have it so, and make_ndarray is slow.
+    field = _READ_FIELDS.get(wanted.kind)
+    if field and not proto.tensor_content:
+        values = list(getattr(proto, field))
+        if len(values) == size_of(shape):
+            is_text = wanted.kind is object
+            return Tensor(values if is_text else np.array(values, wanted.kind), shape)
     return _read_any(name, proto, shape, wanted.dtype)
 
 
@@ -92,8 +91,7 @@ def write(tensor: Tensor, proto: tensor_pb2.TensorProto) -> None:
       tensor: The output.
       proto: Empty; it is filled.
     """
-    for size in tensor.shape:
-        proto.tensor_shape.dim.add().size = size
+    proto.tensor_shape.CopyFrom(_shape_proto(tensor.shape))
     values: Any = tensor.values
     if isinstance(values, np.ndarray):
         kind = values.dtype.type
@@ -106,6 +104,15 @@ def write(tensor: Tensor, proto: tensor_pb2.TensorProto) -> None:
     proto.string_val.extend(values)
 
 
+@functools.lru_cache(256)
+def _shape_proto(shape: Shape) -> tensor_shape_pb2.TensorShapeProto:
+    """Returns a shape as a message, to be copied."""
+    made = tensor_shape_pb2.TensorShapeProto()
+    for size in shape:
+        made.dim.add().size = size
+    return made
+
+
 _FIELDS = {
     np.float32: "float_val",
     np.float64: "double_val",
@@ -114,4 +121,5 @@ _FIELDS = {
     np.bool_: "bool_val",
 }
 """Those of the types that a servable's signatures return."""
+_READ_FIELDS: dict[Any, str] = {**_FIELDS, object: "string_val"}
 _ENUMS = {kind: tf.dtypes.as_dtype(kind).as_datatype_enum for kind in _FIELDS}

@@ -51,6 +51,18 @@ class Input:
     default: Tensor | None = None
     """Taken where a request leaves it out."""
 
+    # TensorFlow's types are slow to be asked, which every request would do.
+
+    @functools.cached_property
+    def enum(self) -> int:
+        """The type as protobufs have it."""
+        return self.dtype.as_datatype_enum
+
+    @functools.cached_property
+    def kind(self) -> Any:
+        """The type as NumPy has it; `object` for texts."""
+        return self.dtype.as_numpy_dtype
+
     def check(self, tensor: Tensor) -> None:
         """Refuses a tensor of another shape.
 

@@ -146,7 +146,7 @@ class Version:
         )
 
     async def answer(
-        self, call: Call, deadline: float, is_alone: bool = True
+        self, call: Call, deadline: float, is_alone: bool | None = None
     ) -> Tensors:
         """Answers a call, see `Batcher.answer`."""
         if self._natively and call.signature.name in NATIVE_SIGNATURES:

@@ -73,8 +73,13 @@ def later(seconds: float = LONG_S) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-def ask(batcher: Batcher, one: Call, seconds: float = LONG_S) -> asyncio.Task:
-    return asyncio.create_task(batcher.answer(one, later(seconds)))
+def ask(
+    batcher: Batcher,
+    one: Call,
+    seconds: float = LONG_S,
+    is_alone: bool | None = None,
+) -> asyncio.Task:
+    return asyncio.create_task(batcher.answer(one, later(seconds), is_alone))
 
 
 def texts(answer: Any) -> list[str]:
@@ -212,6 +217,44 @@ def test_a_lone_quick_call_is_answered_without_a_thread():
             await asyncio.sleep(0.001)
             await ask(batcher, call("bad"))
         assert engine.names[-1] == here
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_quick_call_known_to_be_alone_is_answered_at_once():
+    async def test() -> None:
+        engine = Upper()
+        batcher = Batcher(engine, is_quick=lambda one: True)
+        for is_alone, is_at_once in ((True, True), (None, False), (False, False)):
+            turns: list[None] = []
+            asyncio.get_running_loop().call_soon(turns.append, None)
+            answer = await batcher.answer(call("a"), later(), is_alone)
+            assert texts(answer) == ["A"]
+            assert (not turns) is is_at_once
+            await asyncio.sleep(0.001)
+        here = threading.current_thread().name
+        assert [name == here for name in engine.names] == [True, True, False]
+        with pytest.raises(Failure, match="no such text"):
+            await batcher.answer(call("bad"), later(), is_alone=True)
+        await batcher.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.01])
+def test_a_quick_call_known_to_be_alone_overtakes_none(wait_s):
+    async def test() -> None:
+        engine = Upper(is_held=True)
+        batcher = Batcher(engine, is_quick=lambda one: True, wait_s=wait_s)
+        first = ask(batcher, call("a"), is_alone=False)
+        await until(lambda: len(engine.batches) == 1)
+        second = ask(batcher, call("b"), is_alone=True)
+        await until(lambda: batcher.waiting == 1)
+        engine.go.set()
+        await asyncio.gather(first, second)
+        assert threading.current_thread().name != engine.names[0]
+        assert engine.batches == [["a"], ["b"]]
         await batcher.close()
 
     run(test)
