@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving import process, stacks
+from serving import process, scann_library, stacks
 from serving.stacks import Stack
 
 EXPECTED_VERSIONS = stacks.RUNNING.pins
@@ -280,14 +280,13 @@ def report_libraries() -> None:
     except ImportError:
         keras = "is missing"  # which a server does not mind
     _report("keras", keras)
-    from scann.scann_ops.py import scann_ops
-
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(_NUM_VECTORS, _DIMENSIONS)).astype(np.float32)
     queries = rng.normal(size=(_NUM_QUERIES, _DIMENSIONS)).astype(np.float32)
     leaves = round(_NUM_VECTORS**0.5)
     searcher = (
-        scann_ops.builder(vectors, _TOP_K, "dot_product")
+        scann_library.operations()
+        .builder(vectors, _TOP_K, "dot_product")
         .tree(leaves, leaves, training_sample_size=_NUM_VECTORS)
         .score_ah(2, anisotropic_quantization_threshold=0.2)
         .reorder(10 * _TOP_K)

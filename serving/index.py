@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from serving import scann_files
+from serving import scann_files, scann_library
 from serving.index_config import MOST_REORDERED, IndexPlan
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ class ScannIndex(tf.Module):
           folder: Local, with its files.
         """
         super().__init__()
-        from scann.scann_ops.py import scann_ops
-
-        self._ops = scann_ops
+        self._ops = scann_library.operations()
         self._vectors, self._plan = vectors, plan
         self.state = scann_files.load_state(folder, vectors)
 

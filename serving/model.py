@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving import folders, manifest, stacks
+from serving import folders, manifest, scann_library, stacks
 from serving.errors import UserError
 from serving.index_config import SHARDS, shard_name
 from serving.queries import read_query
@@ -263,7 +263,7 @@ def load_scann_ops() -> None:
       UserError: ScaNN is not installed, or was built for another TensorFlow.
     """
     try:
-        from scann.scann_ops.py import scann_ops  # noqa: F401
+        scann_library.operations()
     except (ImportError, tf.errors.NotFoundError) as error:
         cause, pins = str(error).splitlines()[0], stacks.RUNNING.pins
         raise UserError(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving import scann_library
 from serving.index_config import IndexPlan
 from serving.mapped import take_rows
 
@@ -54,9 +55,11 @@ def train(embeddings: np.ndarray, plan: IndexPlan) -> Any:
     Returns:
       ScaNN's native searcher.
     """
-    from scann.scann_ops.py import scann_builder, scann_ops_pybind
+    from scann.scann_ops.py import scann_builder
 
-    builder = scann_ops_pybind.builder(np.asarray(embeddings), plan.k, "dot_product")
+    builder = scann_library.native().builder(
+        np.asarray(embeddings), plan.k, "dot_product"
+    )
     if plan.leaves:
         builder = builder.tree(
             plan.leaves,
@@ -65,6 +68,7 @@ def train(embeddings: np.ndarray, plan: IndexPlan) -> Any:
             training_iterations=plan.training_iterations,
             min_partition_size=1,
             spherical=plan.spherical,
+            avq=plan.avq_eta if plan.avq_eta > 1 else None,
             quantize_centroids=plan.quantize_centroids,
             soar_lambda=plan.soar_lambda or None,
         )
@@ -204,12 +208,11 @@ def holds_vectors(folder: str) -> bool:
 
 def load_native(folder: str) -> Any:
     """Returns ScaNN's native searcher over the files in a local folder."""
-    from scann.scann_ops.py import scann_ops_pybind
-
+    library = scann_library.native()
     assets = _read(folder, _ASSETS).decode()
     assets = assets.replace('asset_path: "', f'asset_path: "{folder}{os.sep}')
-    index = scann_ops_pybind.scann_pybind.ScannNumpy(folder, assets)
-    return scann_ops_pybind.ScannSearcher(index)
+    index = library.scann_pybind.ScannNumpy(folder, assets)
+    return library.ScannSearcher(index)
 
 
 def load_state(folder: str, vectors: tf.Variable) -> tf.Module:
@@ -219,10 +222,8 @@ def load_state(folder: str, vectors: tf.Variable) -> tf.Module:
       folder: Local, with the files.
       vectors: float32 [candidates, dimensions], not copied.
     """
-    from scann.scann_ops.py import scann_ops
-
-    parts = read_state(folder)
-    state = scann_ops.ScannState((*parts.values(), np.float32(0), tf.zeros([0, 0])))
+    parts, ops = read_state(folder), scann_library.operations()
+    state = ops.ScannState((*parts.values(), np.float32(0), tf.zeros([0, 0])))
     for name in _OF_CANDIDATES:
         if parts[name].ndim:
             # Of no size, so that the graph serves other catalogues too.

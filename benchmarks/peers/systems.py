@@ -142,6 +142,7 @@ class Scann(System):
             "anisotropic_threshold": (0.0, 0.1, 0.2, 0.3),
             "reorder_type": ("float32", "bfloat16", "int8"),
             "soar_lambda": (0.0, 1.5),
+            "avq_eta": (1.0, 2.5, 4.0),
             "quantize_centroids": (False, True),
             "training_sample": (100_000, 250_000, 1_000_000),
             "spherical": (False, True),
@@ -152,7 +153,7 @@ class Scann(System):
             "leaves": plan.leaves or leaves[1],
             "training_sample": IndexConfig().training_sample,
         }
-        return Knobs(values, default, ({"soar_lambda": 1.5}, {"reorder_type": "int8"}))
+        return Knobs(values, default, ({"avq_eta": 2.5}, {"reorder_type": "int8"}))
 
     def build(self, vectors: np.ndarray) -> None:
         """See `System.build`; only what `save` then moves."""

@@ -109,6 +109,7 @@ def _tuning(options: argparse.Namespace) -> "TuningConfig":
 _COLUMNS = {
     "kind": "kind",
     "leaves": "leaves",
+    "avq_eta": "eta",
     "dimensions_per_block": "per block",
     "anisotropic_threshold": "threshold",
     "reorder_type": "rescored by",

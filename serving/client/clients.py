@@ -8,7 +8,7 @@ import inspect
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 import httpx
 
@@ -20,6 +20,7 @@ from serving.tokens import check_token
 
 T = TypeVar("T")
 P = ParamSpec("P")
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 _CONNECTIONS = httpx.Limits(
     max_connections=100,
     max_keepalive_connections=100,
@@ -65,8 +66,10 @@ def _describe(method: Any, build: Callable) -> None:
     )
 
 
-class _Connected:
+class _Connected(Generic[H]):
     """What both clients are made of."""
+
+    _carrier: type[H]
 
     def __init__(
         self,
@@ -96,13 +99,14 @@ class _Connected:
         self._server, self._model = Server(url, timeout_s, retries), model
         if token is not None:
             check_token(token)
-        self._options: dict[str, Any] = {
-            "headers": {"authorization": f"Bearer {token}"} if token else {},
-            "verify": _read_authority(ca_file) if ca_file else True,
-            "limits": _CONNECTIONS,
+        # Made now: threads that share this must not make one each.
+        self._http: H = self._carrier(
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            verify=_read_authority(ca_file) if ca_file else True,
+            limits=_CONNECTIONS,
             # What a client does should not depend on whose shell has started it.
-            "trust_env": False,
-        }
+            trust_env=False,
+        )
 
 
 def _read_authority(path: str) -> ssl.SSLContext:
@@ -115,12 +119,10 @@ def _read_authority(path: str) -> ssl.SSLContext:
         ) from None
 
 
-class Client(_Connected):
+class Client(_Connected[httpx.Client]):
     """A client that blocks; threads may share it, and its connections."""
 
-    @functools.cached_property
-    def _http(self) -> httpx.Client:
-        return httpx.Client(**self._options)
+    _carrier = httpx.Client
 
     def __enter__(self) -> "Client":
         return self
@@ -171,12 +173,10 @@ class Client(_Connected):
             time.sleep(wait_s)
 
 
-class AsyncClient(_Connected):
+class AsyncClient(_Connected[httpx.AsyncClient]):
     """A client for asyncio, of one event loop, with the methods of `Client`."""
 
-    @functools.cached_property
-    def _http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(**self._options)
+    _carrier = httpx.AsyncClient
 
     async def __aenter__(self) -> "AsyncClient":
         return self

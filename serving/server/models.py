@@ -9,6 +9,7 @@ before goes on.
 """
 
 import asyncio
+import ctypes
 import dataclasses
 import enum
 import gc
@@ -283,8 +284,7 @@ class Model:
         await version.close()
         del version
         tracked.state = State.END
-        # TensorFlow's objects refer to each other: without it they would stay.
-        await asyncio.to_thread(gc.collect)
+        await asyncio.to_thread(_give_back_memory)
         _log.info("%s version %d is unloaded", self.settings.name, tracked.number)
 
     def _set_labels(self) -> None:
@@ -303,6 +303,17 @@ class Model:
         for one in self.available:
             self._close(one)
         await asyncio.gather(*self._closing)
+
+
+def _give_back_memory() -> None:
+    """Frees what a version leaves behind, and returns it to the system.
+
+    TensorFlow's objects refer to each other, and the C library keeps what is freed
+    between things that are still there: several hundred MiB after some swaps of 1.7
+    million candidates.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def not_found(request: str) -> Failure:

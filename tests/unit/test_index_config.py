@@ -112,6 +112,18 @@ def test_the_tfrs_layer_keeps_its_own_default_of_100_leaves():
             "index.leaves changed from 1 to 2: one leaf is no partition",
         ),
         (
+            {"leaves": 0, "avq_eta": 2.5},
+            "avq_eta",
+            1,
+            "index.avq_eta changed to 1: there are no partitions",
+        ),
+        (
+            {"leaves": 0, "soar_lambda": 1.5},
+            "soar_lambda",
+            0,
+            "index.soar_lambda changed to 0: there are no partitions",
+        ),
+        (
             {"leaves": 20, "training_sample": 10},
             "training_sample",
             50,
@@ -191,6 +203,7 @@ def test_a_plan_never_asks_for_more_than_there_is(
         ({"k": 0}, "Input should be greater than 0"),
         ({"anisotropic_threshold": 1}, "Input should be less than 1"),
         ({"anisotropic_threshold": -0.1}, "greater than or equal to 0"),
+        ({"avq_eta": 0.5}, "greater than or equal to 1"),
         (
             {"leaves": 10, "leaves_to_search": 11},
             r"leaves_to_search \(11\) is more than leaves \(10\); lower it",

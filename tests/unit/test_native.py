@@ -173,6 +173,7 @@ KNOBS = [
     {"reorder_type": "bfloat16", "soar_lambda": 1.5},
     {"quantize_centroids": True},
     {"spherical": True},
+    {"avq_eta": 2.5},
     {"anisotropic_threshold": 0},
     {"dimensions_per_block": 3},
 ]

@@ -1,0 +1,77 @@
+# Copyright 2026 The Shortlist Authors
+# SPDX-License-Identifier: Apache-2.0
+"""That ScaNN searches by what the processor can do, whatever its wheel has found."""
+
+import ctypes
+import json
+import subprocess
+import sys
+
+import pytest
+
+from serving import scann_library
+
+ASK = """
+import json
+import serving.process
+serving.process.set_up()
+from serving import scann_library
+found = scann_library.switches(
+    scann_library.native().scann_pybind.__file__
+), scann_library.switches(scann_library.operations_file())
+print(json.dumps([{name: one.value for name, one in each.items()} for each in found]))
+"""
+WANTED = {
+    name: needed <= scann_library.cpu_features()
+    for name, needed in scann_library.NEEDED.items()
+}
+
+
+def test_both_libraries_know_the_processor():
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for found in json.loads(done.stdout.splitlines()[-1]):
+        assert found
+        assert found == {name: WANTED[name] for name in found}
+
+
+@pytest.fixture
+def switches(monkeypatch: pytest.MonkeyPatch) -> dict[str, ctypes.c_bool]:
+    """Those of a library that has not looked."""
+    found = {name: ctypes.c_bool(False) for name in scann_library.NEEDED}
+    monkeypatch.setattr(scann_library, "switches", lambda path: found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("features", "on"),
+    [
+        (set(), []),
+        ({"avx2"}, []),
+        ({"avx2", "fma"}, ["should_use_avx2"]),
+        ({"avx2", "fma", "avx512f"}, ["should_use_avx2"]),
+        (
+            {"avx2", "fma", "avx512f", "avx512dq", "avx512bw"},
+            ["should_use_avx2", "should_use_avx512"],
+        ),
+        (
+            {"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512_vnni"},
+            ["should_use_avx2", "should_use_avx512", "should_use_avx512_vnni"],
+        ),
+    ],
+    ids=lambda value: str(len(value)),
+)
+def test_only_what_the_processor_has_is_switched_on(switches, features, on):
+    scann_library._switch_on("", features)
+    assert [name for name, one in switches.items() if one.value] == on
+
+
+def test_what_a_library_has_found_stays(switches):
+    switches["should_use_avx2"].value = True
+    scann_library._switch_on("", set().union(*scann_library.NEEDED.values()))
+    assert [one.value for one in switches.values()] == [True, False, False]
+
+
+def test_a_library_without_switches_is_left_alone():
+    assert scann_library.switches("libc.so.6") == {}
+    scann_library._switch_on("libc.so.6", {"avx2", "fma"})
