@@ -14,6 +14,10 @@ from serving.process import child_environment
 from tests.serving.asking import HOST, free_ports, until
 
 
+_QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Without the workers of MLflow's evaluations, eight processes that begin late."""
+
+
 @contextlib.contextmanager
 def served(folder: pathlib.Path) -> Iterator[str]:
     """Runs a server with SQLite and a folder of artifacts.
@@ -32,8 +36,8 @@ def served(folder: pathlib.Path) -> Iterator[str]:
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, env=child_environment(), stdout=log, stderr=subprocess.STDOUT,
-            cwd=folder, start_new_session=True,
+            command, env={**child_environment(), **_QUIET}, stdout=log,
+            stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
         )  # fmt: skip
 
     def answers() -> bool:

@@ -309,8 +309,10 @@ def _read_text(value: Any) -> str | bytes:
 
 def _number_reader(dtype: tf.DType) -> Callable[[Any], float]:
     """Returns what reads a number, which may be a whole one."""
-    digits = np.finfo(dtype.as_numpy_dtype).nmant + 1
-    most = float(np.finfo(dtype.as_numpy_dtype).max)
+    info = np.finfo(dtype.as_numpy_dtype)
+    digits = info.nmant + 1
+    # The largest number is written shorter than it is, by one a little above it.
+    too_much = float(info.max) + 2.0 ** (info.maxexp - info.nmant - 2)
 
     def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -318,7 +320,7 @@ def _number_reader(dtype: tf.DType) -> Callable[[Any], float]:
         is_lossy = (
             abs(value) >= 2**digits
             if isinstance(value, int)
-            else math.isfinite(value) and abs(value) > most
+            else math.isfinite(value) and abs(value) >= too_much
         )
         if is_lossy:
             raise invalid(

@@ -75,6 +75,10 @@ def test_the_cheapest_of_what_keeps_all_bounds_is_chosen(points, target, ms, mem
 # The search on real indexes
 
 
+TARGET = 0.985
+"""Where another hit rescored brings some .001 of recall, by either ScaNN."""
+
+
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
     return clustered(20_000, 16, 150, 3)
@@ -87,7 +91,7 @@ def queries() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tuned(vectors, queries) -> index_tuning.Tuned:
-    tuning = TuningConfig(k=10, target_recall=0.97, builds=5)
+    tuning = TuningConfig(k=10, target_recall=TARGET, builds=5)
     return tune(vectors, queries, IndexConfig(tuning=tuning))
 
 
@@ -110,13 +114,13 @@ def test_what_is_chosen_reaches_the_target_when_it_is_built_again(
     assert tuned.builds == 5
     assert tuned.chosen in tuned.frontier
     again = recall_of(tuned.chosen.knobs, vectors, queries)
-    assert again == pytest.approx(0.97, abs=0.025)
+    assert again == pytest.approx(TARGET, abs=0.025)
 
 
 def test_the_target_is_reached_and_not_passed(tuned):
     # 400 queries with ten results each: a hit more or less is .00025.
-    assert 0.97 <= tuned.chosen.recall < 0.9715
-    assert tuned.held_out_recall == pytest.approx(0.97, abs=0.0015)
+    assert TARGET <= tuned.chosen.recall < TARGET + 0.0015
+    assert tuned.held_out_recall == pytest.approx(TARGET, abs=0.0015)
 
 
 def test_queries_that_did_not_search_have_the_last_word(vectors, queries):

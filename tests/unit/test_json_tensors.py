@@ -121,6 +121,27 @@ def test_answers_are_written_as_they_are(first, second, is_row):
         same(to_array(found["x"], dtype), array)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "text", "next_text"),
+    [
+        (tf.float32, "3.4028235e+38", "3.4028236e+38"),
+        (tf.float64, "1.7976931348623157e+308", None),
+    ],
+    ids=lambda value: value.name if isinstance(value, tf.DType) else "",
+)
+def test_the_largest_number_is_read_as_it_is_written(dtype, text, next_text):
+    most = np.finfo(dtype.as_numpy_dtype).max
+    assert str(most) == text
+    for sign in ("", "-"):
+        body = f'{{"inputs": [{sign}{text}]}}'.encode()
+        _, found, _ = read_predict(body, signatures(takes(dtype)))
+        assert abs(to_array(found["x"], dtype)) == [most]
+        body = f'{{"inputs": [{sign}{next_text}]}}'.encode()
+        if next_text:
+            with pytest.raises(Failure, match="without loss of precision"):
+                read_predict(body, signatures(takes(dtype)))
+
+
 def test_one_output_is_bare_and_several_are_objects():
     one = {"y": of_array(np.array([1, 2], np.int32))}
     assert json.loads(write_predict(one, True)) == {"predictions": [1, 2]}

@@ -16,9 +16,10 @@ import json
 import serving.process
 serving.process.set_up()
 from serving import scann_library
-found = scann_library.switches(
-    scann_library.native().scann_pybind.__file__
-), scann_library.switches(scann_library.operations_file())
+native = scann_library.native().scann_pybind.__file__
+scann_library.operations()
+paths = (native, scann_library.operations_file())
+found = [scann_library.switches(path) for path in paths]
 print(json.dumps([{name: one.value for name, one in each.items()} for each in found]))
 """
 WANTED = {
