@@ -13,7 +13,6 @@ import httpx
 from serving.process import child_environment
 from tests.serving.asking import HOST, free_ports, until
 
-
 _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """Without the workers of MLflow's evaluations, eight processes that begin late."""
 
