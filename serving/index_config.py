@@ -91,7 +91,7 @@ class IndexConfig(BaseModel):
     avq_eta: float = Field(default=1, ge=1)
     """How much more an error along a vector counts than one across it when centroids
     are learned, h∥ / h⊥ of Guo et al. (ICML 2020); 1: plain k-means. With 2.5 queries
-    took a fifth to a third less at the same recall, see benchmarks/README.md."""
+    took 20 and 29% less time at the same recall, see benchmarks/README.md."""
     quantize_centroids: bool = False
     """Choose partitions by 8-bit centroids; worth it from some ten thousand leaves."""
     soar_lambda: float = Field(default=0, ge=0)
