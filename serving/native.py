@@ -117,7 +117,7 @@ def damage_told(folder: str, about: dict[str, Any] | None = None) -> Iterator[No
     try:
         yield
     except (
-        OSError, EOFError, ValueError, KeyError, RuntimeError, pa.ArrowException
+        OSError, EOFError, ValueError, LookupError, RuntimeError, pa.ArrowException
     ) as error:  # fmt: skip
         what = f"the native engine in {folder}"
         raise manifest.unreadable(what, about or {}, error) from None

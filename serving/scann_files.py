@@ -10,6 +10,7 @@ the operations leave out, and vectors of bfloat16, in place of which they read f
 """
 
 import os
+import re
 import shutil
 import tempfile
 from typing import Any
@@ -207,12 +208,40 @@ def holds_vectors(folder: str) -> bool:
 
 
 def load_native(folder: str) -> Any:
-    """Returns ScaNN's native searcher over the files in a local folder."""
-    library = scann_library.native()
+    """Returns ScaNN's native searcher over the files in a local folder.
+
+    Raises:
+      ValueError, EOFError: A file is cut short, missing, or of another index; ScaNN
+        itself may end the process at such a one.
+      RuntimeError, IndexError: ScaNN can't read one.
+    """
     assets = _read(folder, _ASSETS).decode()
+    _check_files(folder, assets)
+    library = scann_library.native()
     assets = assets.replace('asset_path: "', f'asset_path: "{folder}{os.sep}')
     index = library.scann_pybind.ScannNumpy(folder, assets)
     return library.ScannSearcher(index)
+
+
+def _check_files(folder: str, assets: str) -> None:
+    """Refuses files that are not those of one index, each as long as it says.
+
+    Args:
+      folder: Of the files.
+      assets: What ScaNN has noted of them.
+    """
+    names = set(os.listdir(folder)) - {_ASSETS, _CONFIG}
+    if names != set(re.findall('asset_path: "([^"]*)"', assets)):
+        raise ValueError(f"{_ASSETS} does not name the files that are there")
+    arrays = {
+        name: np.load(os.path.join(folder, name), mmap_mode="r")
+        for name in names
+        if name.endswith(".npy")
+    }
+    size = len(arrays[_CODES])
+    for name in arrays.keys() & set(_BY_CANDIDATE):
+        if not size or len(arrays[name]) % size:
+            raise ValueError(f"{name} has not the candidates of {_CODES}")
 
 
 def load_state(folder: str, vectors: tf.Variable) -> tf.Module:

@@ -285,18 +285,41 @@ def test_a_version_without_a_native_engine_is_one_sentence(build):
 
 
 @pytest.mark.parametrize(
-    "part", ["catalogue.arrow", "scann/hashed_dataset.npy", "scann/dataset.npy"]
+    "part",
+    [
+        "catalogue.arrow",
+        "scann/ah_codebook.pb",
+        "scann/datapoint_to_token.npy",
+        "scann/dataset.npy",
+        "scann/hashed_dataset.npy",
+        "scann/scann_assets.pbtxt",
+        "scann/scann_config.pb",
+        "scann/serialized_partitioner.pb",
+    ],
 )
-@pytest.mark.parametrize("size", [0, 40])
-def test_a_damaged_part_is_one_sentence(part, size, build, tmp_path):
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.7, 0.99])
+def test_a_damaged_part_is_one_sentence(part, share, build, tmp_path):
     path = shutil.copytree(build("scann").path, tmp_path / "version")
     file = path / native.FOLDER / part
-    file.write_bytes(file.read_bytes()[:size])
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match="native engine in .* is damaged"):
         NativeEngine(str(path))
     file = path / "assets.extra" / "manifest.json"
     file.write_text(file.read_text().replace(stacks.RUNNING.pins["scann"], "9.9"))
     with pytest.raises(UserError, match=r"can't be loaded .* made with .* scann 9\.9,"):
+        NativeEngine(str(path))
+
+
+@pytest.mark.parametrize("part", ["hashed_dataset.npy", "datapoint_to_token.npy"])
+def test_a_part_of_another_index_is_one_sentence(part, build, tmp_path):
+    path = shutil.copytree(build("scann").path, tmp_path / "version")
+    file = path / native.FOLDER / native.SCANN / part
+    np.save(file, np.load(file)[:-3])
+    with pytest.raises(UserError, match="has not the candidates of hashed_dataset"):
+        NativeEngine(str(path))
+    file.unlink()
+    with pytest.raises(UserError, match="does not name the files that are there"):
         NativeEngine(str(path))
 
 
