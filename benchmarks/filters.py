@@ -164,19 +164,15 @@ def as_table(results: list[dict[str, Any]]) -> str:
     return record.table(["filter leaves", *COLUMNS], rows)
 
 
+def as_text(name: str, results: list[dict[str, Any]]) -> str:
+    """Returns one workload as Markdown, under its name."""
+    return f"**{name}**\n\n{as_table(results)}"
+
+
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    workloads.add_arguments(parser)
-    record.add_arguments(parser, "filters")
-    options = parser.parse_args()
-    if not options.show:
-        content = {**record.about("filters"), "protocol": PROTOCOL, "results": {}}
-        for name in options.workload or workloads.WORKLOADS:
-            content["results"][name] = measure(name, options)
-            record.write(options.out, content)
-    for name, results in record.read(options.out)["results"].items():
-        print(f"**{name}**\n\n{as_table(results)}\n")
+    workloads.main(parser, "filters", PROTOCOL, measure, as_text)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ PROTOCOL = (
 )
 
 
-def measure(name: str, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Trains a model and runs the benchmark over it."""
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
         version = dict(options.model).get(name) or workloads.train(
@@ -46,7 +46,9 @@ def measure(name: str, out: Path, options: argparse.Namespace) -> dict[str, Any]
             "bench", "--model", version, "--replicate", str(options.replicate),
             "-o", f"{folder}/bench",
         )  # fmt: skip
-        shutil.copy(f"{folder}/bench/bench.svg", out.with_name(f"index-{name}.svg"))
+        shutil.copy(
+            f"{folder}/bench/bench.svg", options.out.with_name(f"index-{name}.svg")
+        )
         found = json.loads(Path(folder, "bench", "bench.json").read_text())
     del found["vectors"]["path"]  # somebody's folder
     return found
@@ -104,22 +106,19 @@ def accuracy_table(accuracy: dict[str, Any]) -> str:
     )
 
 
+def as_text(name: str, results: dict[str, Any]) -> str:
+    """Returns one workload as Markdown, under its name."""
+    size = f"{results['candidates']:,} x {results['dimensions']}"
+    parts = [f"**{name}**: {size}", as_table(results)]
+    if results.get("accuracy"):  # results of before it was measured have none
+        parts.append(accuracy_table(results["accuracy"]))
+    return "\n\n".join(parts)
+
+
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    workloads.add_arguments(parser)
-    record.add_arguments(parser, "index")
-    options = parser.parse_args()
-    if not options.show:
-        content = {**record.about("index"), "protocol": PROTOCOL, "results": {}}
-        for name in options.workload or workloads.WORKLOADS:
-            content["results"][name] = measure(name, options.out, options)
-            record.write(options.out, content)
-    for name, results in record.read(options.out)["results"].items():
-        print(f"**{name}**: {results['candidates']:,} x {results['dimensions']}\n")
-        print(as_table(results) + "\n")
-        if results.get("accuracy"):  # results of before it was measured have none
-            print(accuracy_table(results["accuracy"]) + "\n")
+    workloads.main(parser, "index", PROTOCOL, measure, as_text)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,18 @@ import functools
 import os
 import tempfile
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import record, workloads
 
+if TYPE_CHECKING:
+    from serving.index_tuning import Questions
+
 K, TARGET = 10, 0.99
 _MOST_RESCORED = 2000
-_ROUNDS, _TIMED = 5, 400
+_ROUNDS = 5
 PROTOCOL = (
     "vectors of benchmarks/index.py; recall@10 by id against exact search; effort: of "
     "the least leaves and hits to rescore that reach .99 on one half of the shuffled "
@@ -43,6 +46,11 @@ class Variant(NamedTuple):
     pca: float | None = None
     """Share of the dimensions that is kept."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether only ScaNN 1.4 can build it, as far as its builder goes."""
+        return bool(self.upper_tree or self.pca or self.reorder[1])
+
 
 VARIANTS = {
     "default": Variant(1),
@@ -64,8 +72,6 @@ VARIANTS = {
     "int8, noise shaped": Variant(1, reorder=("INT8", 0.2)),
     "pca, 3/4": Variant(1, pca=0.75),
 }
-_NEW = ("upper_tree", "pca")
-"""Builders' methods that a release may not have."""
 
 
 def build(vectors: np.ndarray, variant: Variant) -> tuple[Any, int]:
@@ -116,37 +122,17 @@ class Built:
         self.build_seconds = time.perf_counter() - started
         self.effort = (self.leaves // 10, 100)
 
-    def recall(
-        self, queries: np.ndarray, truth: np.ndarray, leaves: int, reorder: int
-    ) -> float:
-        """Returns the recall of an effort."""
-        from serving.evaluation.metrics import recall_against_exact
-
-        rows, scores = self.searcher.search_batched_parallel(
-            queries, K, reorder, leaves
-        )
-        found = np.where(np.isfinite(scores), rows, -1).astype(np.int64)
-        return float(recall_against_exact(found, truth[:, :K], K).mean())
-
-    def choose(self, queries: np.ndarray, truth: np.ndarray) -> None:
+    def choose(self, questions: "Questions") -> None:
         """Sets the fastest of the least efforts that reach the target, if any does."""
-        from serving.efforts import efforts
+        from serving.efforts import efforts, mean_of
 
-        recall = functools.cache(functools.partial(self.recall, queries, truth))
+        recall = mean_of(
+            functools.cache(functools.partial(questions.recalls, self.searcher))
+        )
         tried = efforts(recall, self.leaves, K, _MOST_RESCORED, TARGET)
         enough = [one for one in tried if recall(*one) >= TARGET]
         if enough:
-            self.effort = min(enough, key=lambda one: self.us(queries, one))
-
-    def us(self, queries: np.ndarray, effort: tuple[int, int] | None = None) -> float:
-        """Returns the median microseconds of single queries."""
-        leaves, reorder = effort or self.effort
-        taken = []
-        for query in np.resize(queries, (_TIMED, queries.shape[1])):
-            started = time.perf_counter()
-            self.searcher.search(query, K, reorder, leaves)
-            taken.append((time.perf_counter() - started) * 1e6)
-        return float(np.median(taken))
+            self.effort = min(enough, key=lambda one: questions.ms(self.searcher, *one))
 
 
 def _confine(cores: set[int]) -> None:
@@ -163,26 +149,34 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from scann.scann_ops.py.scann_builder import ScannBuilder
 
     from serving.bench.workload import read
+    from serving.index_tuning import Questions
 
     with tempfile.TemporaryDirectory(prefix="shortlist-") as folder:
         workloads.make(name, options, folder)
         workload = read(folder)
         vectors = np.array(workload.vectors)
     half = len(workload.queries) // 2
+    choosing, fresh = (
+        Questions(workload.queries[part], workload.truth[part, :K], K)
+        for part in (slice(half), slice(half, None))
+    )
     built = {}
     for title, variant in VARIANTS.items():
-        if any(getattr(variant, one) for one in _NEW if not hasattr(ScannBuilder, one)):
+        if variant.is_new and not hasattr(ScannBuilder, "upper_tree"):
             continue
         one = built[title] = Built(vectors, variant)
-        one.choose(workload.queries[:half], workload.truth[:half])
+        one.choose(choosing)
         print(f"{name}, {title}: {one.build_seconds:.0f} s", flush=True)
-    queries, truth = workload.queries[half:], workload.truth[half:]
     recalls = {
-        title: one.recall(queries, truth, *one.effort) for title, one in built.items()
+        title: float(fresh.recalls(one.searcher, *one.effort).mean())
+        for title, one in built.items()
     }
     every = os.sched_getaffinity(0)
     _confine({min(every)})
-    rounds = [[one.us(queries) for one in built.values()] for _ in range(_ROUNDS)]
+    rounds = [
+        [fresh.ms(one.searcher, *one.effort) * 1e3 for one in built.values()]
+        for _ in range(_ROUNDS)
+    ]
     _confine(every)
     return {
         title: {
@@ -217,21 +211,15 @@ def as_table(results: dict[str, Any]) -> str:
     return record.table(header, rows)
 
 
+def as_text(name: str, results: dict[str, Any]) -> str:
+    """Returns one workload as Markdown, under its name."""
+    return f"**{name}**\n\n{as_table(results)}"
+
+
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    workloads.add_arguments(parser)
-    record.add_arguments(parser, "scann_features")
-    options = parser.parse_args()
-    if not options.show:
-        content = {
-            **record.about("scann_features"), "protocol": PROTOCOL, "results": {}
-        }  # fmt: skip
-        for name in options.workload or workloads.WORKLOADS:
-            content["results"][name] = measure(name, options)
-            record.write(options.out, content)
-    for name, results in record.read(options.out)["results"].items():
-        print(f"**{name}**\n\n{as_table(results)}\n")
+    workloads.main(parser, "scann_features", PROTOCOL, measure, as_text)
 
 
 if __name__ == "__main__":

@@ -80,10 +80,14 @@ def as_table(results: list[dict[str, Any]]) -> str:
     return record.table(["target", *COLUMNS], rows)
 
 
+def as_text(name: str, results: list[dict[str, Any]]) -> str:
+    """Returns one workload as Markdown, under its name."""
+    return f"**{name}**\n\n{as_table(results)}"
+
+
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    workloads.add_arguments(parser)
     parser.add_argument(
         "--minutes",
         type=float,
@@ -93,15 +97,7 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[42], help="(default: 42)"
     )
-    record.add_arguments(parser, "tuning")
-    options = parser.parse_args()
-    if not options.show:
-        content = {**record.about("tuning"), "protocol": PROTOCOL, "results": {}}
-        for name in options.workload or workloads.WORKLOADS:
-            content["results"][name] = measure(name, options)
-            record.write(options.out, content)
-    for name, results in record.read(options.out)["results"].items():
-        print(f"**{name}**\n\n{as_table(results)}\n")
+    workloads.main(parser, "tuning", PROTOCOL, measure, as_text)
 
 
 if __name__ == "__main__":

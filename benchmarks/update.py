@@ -228,24 +228,20 @@ def as_table(results: dict[str, Any]) -> str:
     return record.table(["", "built anew, s", "updated, s", "ratio"], rows)
 
 
+def as_text(name: str, results: dict[str, Any]) -> str:
+    """Returns one workload as Markdown, under its name."""
+    recall = ", ".join(f"{k} {v:.4f}" for k, v in results["recall"].items())
+    return (
+        f"**{name}**: {results['changes']:,} changes of "
+        f"{results['candidates']:,} candidates; recall@10 {recall}\n\n"
+        f"{as_table(results)}"
+    )
+
+
 def main() -> None:
     """Measures, unless it is only to show, and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    workloads.add_arguments(parser)
-    record.add_arguments(parser, "update")
-    options = parser.parse_args()
-    if not options.show:
-        content = {**record.about("update"), "protocol": PROTOCOL, "results": {}}
-        for name in options.workload or workloads.WORKLOADS:
-            content["results"][name] = measure(name, options)
-            record.write(options.out, content)
-    for name, results in record.read(options.out)["results"].items():
-        recall = ", ".join(f"{k} {v:.4f}" for k, v in results["recall"].items())
-        print(
-            f"**{name}**: {results['changes']:,} changes of "
-            f"{results['candidates']:,} candidates; recall@10 {recall}\n\n"
-            f"{as_table(results)}\n"
-        )
+    workloads.main(parser, "update", PROTOCOL, measure, as_text)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ candidate, as in the TFRS tutorial: 1.67 and 1.68 million vectors.
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import serving.process
+from benchmarks import record
 from benchmarks.run_times import call
 
 WORKLOADS = {
@@ -48,6 +50,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="copies of the catalogue (default: %(default)s)",
     )
+
+
+def main(
+    parser: argparse.ArgumentParser,
+    module: str,
+    protocol: str,
+    measure: Callable[[str, argparse.Namespace], Any],
+    as_text: Callable[[str, Any], str],
+) -> None:
+    """Measures each workload, unless it is only to show, and prints the results.
+
+    Args:
+      parser: Of the command, with the options that only this benchmark has.
+      module: Name of the benchmark in this package.
+      protocol: How it measures.
+      measure: Returns the results of a workload, by its name and the options.
+      as_text: Returns them as Markdown.
+    """
+    add_arguments(parser)
+    record.add_arguments(parser, module)
+    options = parser.parse_args()
+    if not options.show:
+        content = {**record.about(module), "protocol": protocol, "results": {}}
+        for name in options.workload or WORKLOADS:
+            content["results"][name] = measure(name, options)
+            record.write(options.out, content)
+    for name, results in record.read(options.out)["results"].items():
+        print(as_text(name, results) + "\n")
 
 
 def _named_folder(text: str) -> tuple[str, str]:

@@ -146,10 +146,9 @@ def check_cpu(cpuinfo: str | None) -> Check:
     Args:
       cpuinfo: The text of /proc/cpuinfo, None where there is none.
     """
-    flags = re.search(r"^flags\s*:(.*)$", cpuinfo or "", re.MULTILINE)
-    has = set(flags[1].split()) if flags else set()
+    has = scann_library.read_features(cpuinfo or "")
     missing = [flag for flag in CPU_FLAGS if flag not in has]
-    if flags is None:
+    if not has:
         found = "not an x86-64 Linux: /proc/cpuinfo names no flags"
     else:
         found = f"lacks {', '.join(missing)}" if missing else ", ".join(CPU_FLAGS)

@@ -56,8 +56,7 @@ _EXACT_UP_TO = 1_000_000
 """Candidates up to which exact search may be the cheapest."""
 _NO_PARTITION_UP_TO = 2 * PARTITION_FROM
 _GOOD_ETA, _MOST_ETA = 2.5, 6.0
-"""Of `avq_eta`: what served the benchmarks' catalogues well, and beyond which it did
-not."""
+"""Of `avq_eta`: what served the benchmarks' catalogues well, and the most to try."""
 _STARTUP_BUILDS = 6
 """Drawn at random before Optuna learns from what was built."""
 
@@ -107,7 +106,7 @@ class Tuned:
         return {"index": self.chosen.knobs, **dataclasses.asdict(self)}
 
 
-class _Questions:
+class Questions:
     """Queries and what exact search finds of them."""
 
     def __init__(self, queries: np.ndarray, truth: np.ndarray, k: int):
@@ -168,8 +167,8 @@ class _Search:
         k = min(self.tuning.k or config.k, self.size)
         truth = metrics.exact_top_k(queries, vectors, k)[1]
         third = len(queries) // 3
-        self.searching = _Questions(queries[:third], truth[:third], k)
-        self.setting = _Questions(queries[third:], truth[third:], k)
+        self.searching = Questions(queries[:third], truth[:third], k)
+        self.setting = Questions(queries[third:], truth[third:], k)
         self.points: list[Point] = []
         """As the queries that search say, but of what the others do not confirm."""
         self.confirmed: list[Point] = []
@@ -253,7 +252,7 @@ class _Built:
         self._knobs = knobs
         self._memory_bytes = index_cost.searched_bytes(self.plan, *vectors.shape)
 
-    def recalls(self, questions: _Questions) -> Callable[[int, int], np.ndarray]:
+    def recalls(self, questions: Questions) -> Callable[[int, int], np.ndarray]:
         """Returns what tells the recall of each query by effort, and remembers it."""
         return functools.cache(functools.partial(questions.recalls, self.searcher))
 

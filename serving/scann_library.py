@@ -56,7 +56,12 @@ def operations_file() -> str:
 def cpu_features() -> set[str]:
     """Returns what the processor can do, as Linux tells it."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
-        found = re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE)
+        return read_features(file.read())
+
+
+def read_features(cpuinfo: str) -> set[str]:
+    """Returns what a text such as /proc/cpuinfo's names, nothing where it does not."""
+    found = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
     return set(found[1].split()) if found else set()
 
 
