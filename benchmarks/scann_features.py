@@ -37,6 +37,8 @@ class Variant(NamedTuple):
 
     roots: float
     """Leaves, in square roots of the catalogue's size."""
+    avq: float | None = 2.5
+    """As `index.avq_eta` has it by default."""
     tree: dict[str, Any] = {}
     upper_tree: tuple[float, float] | None = None
     """Centroids of the centroids and how many of these are searched, in square roots of
@@ -54,18 +56,19 @@ class Variant(NamedTuple):
 
 VARIANTS = {
     "default": Variant(1),
-    "avq 1.5": Variant(1, {"avq": 1.5}),
-    "avq 2.5": Variant(1, {"avq": 2.5}),
-    "avq 4": Variant(1, {"avq": 4.0}),
-    "SOAR 1.5": Variant(1, {"soar_lambda": 1.5}),
+    "no avq": Variant(1, None),
+    "avq 1.5": Variant(1, 1.5),
+    "avq 4": Variant(1, 4),
+    "SOAR 1.5": Variant(1, tree={"soar_lambda": 1.5}),
+    "2 √n": Variant(2),
+    "2 √n, no avq": Variant(2, None),
+    "2 √n, upper tree": Variant(2, upper_tree=(1, 0.2)),
     "3 √n": Variant(3),
-    "3 √n, avq 2.5": Variant(3, {"avq": 2.5}),
-    "3 √n, upper tree": Variant(3, {}, (1, 0.2)),
-    "3 √n, avq 2.5, upper tree": Variant(3, {"avq": 2.5}, (1, 0.2)),
+    "3 √n, no avq": Variant(3, None),
+    "3 √n, upper tree": Variant(3, upper_tree=(1, 0.2)),
     "6 √n": Variant(6),
-    "6 √n, 8-bit centroids": Variant(6, {"quantize_centroids": True}),
-    "6 √n, avq 2.5": Variant(6, {"avq": 2.5}),
-    "6 √n, avq 2.5, upper tree": Variant(6, {"avq": 2.5}, (1, 0.2)),
+    "6 √n, 8-bit centroids": Variant(6, tree={"quantize_centroids": True}),
+    "6 √n, upper tree": Variant(6, upper_tree=(1, 0.2)),
     "bfloat16": Variant(1, reorder=("BFLOAT16", None)),
     "bfloat16, noise shaped": Variant(1, reorder=("BFLOAT16", 0.2)),
     "int8": Variant(1, reorder=("INT8", None)),
@@ -94,6 +97,7 @@ def build(vectors: np.ndarray, variant: Variant) -> tuple[Any, int]:
         training_sample_size=max(config.training_sample, 40 * leaves),
         training_iterations=config.training_iterations,
         min_partition_size=1,
+        avq=variant.avq,
         **variant.tree,
     )
     if variant.upper_tree:

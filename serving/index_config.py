@@ -88,10 +88,9 @@ class IndexConfig(BaseModel):
     """Anisotropic quantisation threshold for dot products; 0: plain quantisation."""
     spherical: bool = False
     """Partition by direction alone; for embeddings that are all of one length."""
-    avq_eta: float = Field(default=1, ge=1)
+    avq_eta: float = Field(default=2.5, ge=1)
     """How much more an error along a vector counts than one across it when centroids
-    are learned, h∥ / h⊥ of Guo et al. (ICML 2020); 1: plain k-means. With 2.5 queries
-    took 20 and 29% less time at the same recall, see benchmarks/README.md."""
+    are learned, h∥ / h⊥ of Guo et al. (ICML 2020); 1: plain k-means."""
     quantize_centroids: bool = False
     """Choose partitions by 8-bit centroids; worth it from some ten thousand leaves."""
     soar_lambda: float = Field(default=0, ge=0)
@@ -241,13 +240,18 @@ def _leaves_to_search(config: IndexConfig, leaves: int) -> int:
     return _clamp("leaves_to_search", config.leaves_to_search, leaves, there_are)
 
 
-def _of_partitions(config: IndexConfig, name: str, leaves: int) -> float:
-    """Returns a knob of partitions, its default where there are none."""
-    value, default = getattr(config, name), IndexConfig.model_fields[name].default
-    if leaves or value == default:
+def _of_partitions(config: IndexConfig, name: str, kind: str, leaves: int) -> float:
+    """Returns a knob of our partitions, and what stands for none where there are none.
+
+    Only who has set the knob is told.
+    """
+    value, unused = getattr(config, name), IndexPlan.model_fields[name].default
+    if kind == "scann" and leaves:
         return value
-    _log.warning("index.%s changed to %g: there are no partitions", name, default)
-    return default
+    if value not in (unused, IndexConfig.model_fields[name].default):
+        why = "TFRS's layer has none" if leaves else "there are no partitions"
+        _log.warning("index.%s changed to %g: %s", name, unused, why)
+    return unused
 
 
 def _training_sample(config: IndexConfig, leaves: int, candidates: int) -> int:
@@ -294,9 +298,9 @@ def plan_index(config: IndexConfig, candidates: int, dimensions: int) -> IndexPl
         ),
         anisotropic_threshold=config.anisotropic_threshold,
         spherical=config.spherical,
-        avq_eta=_of_partitions(config, "avq_eta", leaves),
+        avq_eta=_of_partitions(config, "avq_eta", kind, leaves),
         quantize_centroids=config.quantize_centroids,
-        soar_lambda=_of_partitions(config, "soar_lambda", leaves),
+        soar_lambda=_of_partitions(config, "soar_lambda", kind, leaves),
         reorder_type=config.reorder_type,
         training_sample=_training_sample(config, leaves, candidates),
         training_iterations=config.training_iterations,

@@ -55,8 +55,7 @@ _LEAST_QUERIES = 3
 _EXACT_UP_TO = 1_000_000
 """Candidates up to which exact search may be the cheapest."""
 _NO_PARTITION_UP_TO = 2 * PARTITION_FROM
-_GOOD_ETA, _MOST_ETA = 2.5, 6.0
-"""Of `avq_eta`: what served the benchmarks' catalogues well, and the most to try."""
+_MOST_ETA = 6.0
 _STARTUP_BUILDS = 6
 """Drawn at random before Optuna learns from what was built."""
 
@@ -345,14 +344,10 @@ def _first_builds(search: _Search) -> Iterator[dict[str, Any]]:
     given = search.config
     root = round(math.sqrt(search.size))
     low, high = _leaves_range(search.size)
-    for leaves, eta in (
-        (given.leaves or root, given.avq_eta),
-        (2 * root, max(given.avq_eta, _GOOD_ETA)),
-        (root // 2, given.avq_eta),
-    ):
+    for leaves in (given.leaves or root, 2 * root, root // 2):
         yield {
             "leaves": min(max(leaves, low), high),
-            "avq_eta": eta,
+            "avq_eta": given.avq_eta,
             "dimensions_per_block": given.dimensions_per_block,
             "anisotropic_threshold": given.anisotropic_threshold,
             "reorder_type": given.reorder_type,

@@ -7,6 +7,7 @@ imports nothing heavy, so that it can always come first.
 """
 
 import contextlib
+import ctypes
 import gc
 import io
 import json
@@ -37,6 +38,8 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 _NOISY_LOGGERS = ("absl", "apache_beam", "tensorflow", "tfx", "tf_keras")
+# Of the release of absl that TensorFlow 2.20 and ScaNN 1.4 hold.
+_SET_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
 _OUR_LOGGERS = ("components", "pipeline", "serving", "trainer")
 
 
@@ -61,6 +64,21 @@ def set_up(verbose: bool = False) -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="google")
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def set_log_level(library: str) -> None:
+    """Has a C++ library print as little by absl as `TF_CPP_MIN_LOG_LEVEL` says.
+
+    TensorFlow 2.20 and ScaNN 1.4 each have an absl of their own, which does not read it
+    and means the same by its numbers. A library with another absl, or none, is left
+    alone, and at worst prints a few lines.
+
+    Args:
+      library: File of a library that is loaded.
+    """
+    with contextlib.suppress(AttributeError):
+        setter = getattr(ctypes.CDLL(library), _SET_LOG_LEVEL)
+        setter(int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", 0)))
 
 
 class _StandardError(logging.StreamHandler):
@@ -116,6 +134,9 @@ def quiet_imports(verbose: bool = False) -> Iterator[None]:
         with contextlib.redirect_stderr(printed):
             yield
         on_failure.pop_all()
+    if "tensorflow" in sys.modules:
+        folder = os.path.dirname(sys.modules["tensorflow"].__file__ or "")
+        set_log_level(os.path.join(folder, "libtensorflow_framework.so.2"))
 
 
 def child_environment() -> dict[str, str]:

@@ -218,6 +218,8 @@ def load_native(folder: str) -> Any:
     assets = _read(folder, _ASSETS).decode()
     _check_files(folder, assets)
     library = scann_library.native()
+    # ScaNN 1.4 takes a path that is not absolute for one in the folder.
+    folder = os.path.abspath(folder)
     assets = assets.replace('asset_path: "', f'asset_path: "{folder}{os.sep}')
     index = library.scann_pybind.ScannNumpy(folder, assets)
     return library.ScannSearcher(index)

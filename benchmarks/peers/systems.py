@@ -147,13 +147,9 @@ class Scann(System):
             "training_sample": (100_000, 250_000, 1_000_000),
             "spherical": (False, True),
         }
-        default = {name: getattr(plan, name) for name in values}
-        # What the plan lowers to the size of the catalogue is no value of the grid.
-        default |= {
-            "leaves": plan.leaves or leaves[1],
-            "training_sample": IndexConfig().training_sample,
-        }
-        return Knobs(values, default, ({"avq_eta": 2.5}, {"reorder_type": "int8"}))
+        default = {name: getattr(IndexConfig(), name) for name in values}
+        default["leaves"] = plan.leaves or leaves[1]
+        return Knobs(values, default, ({"reorder_type": "int8"},))
 
     def build(self, vectors: np.ndarray) -> None:
         """See `System.build`; only what `save` then moves."""

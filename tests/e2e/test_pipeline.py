@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -107,6 +108,8 @@ def test_each_node_runs_once(first_run):
     told = [line.split()[2] for line in lines if line.endswith(" s")]
     assert told == NODES
     assert [n["node"] for n in first_run.summary["run"]["nodes"]] == NODES
+    absl = re.compile("[IWEF][0-9]{4} |WARNING: All log messages before absl")
+    assert not [line for line in lines if absl.match(line)]
 
 
 def test_each_artifact_is_live_and_there(first_run):

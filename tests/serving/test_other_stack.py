@@ -31,7 +31,7 @@ INDEXES: dict[str, dict[str, Any]] = {
     "flat": {"kind": "scann", "leaves": 0, "reorder": 60},
     "int8": {**SCANN, "reorder_type": "int8", "quantize_centroids": True},
     "bfloat16": {**SCANN, "reorder_type": "bfloat16", "spherical": True},
-    "soar": {**SCANN, "soar_lambda": 1.5, "avq_eta": 2.5},
+    "soar": {**SCANN, "soar_lambda": 1.5, "avq_eta": 4},
     "plain": {**SCANN, "anisotropic_threshold": 0, "reorder": 300},
     "tfrs": {"kind": "tfrs-scann", "leaves": 12, "leaves_to_search": 8},
     "sharded": {"kind": "exact", "shards": 2},

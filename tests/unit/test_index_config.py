@@ -112,10 +112,22 @@ def test_the_tfrs_layer_keeps_its_own_default_of_100_leaves():
             "index.leaves changed from 1 to 2: one leaf is no partition",
         ),
         (
-            {"leaves": 0, "avq_eta": 2.5},
+            {"leaves": 0, "avq_eta": 2},
             "avq_eta",
             1,
             "index.avq_eta changed to 1: there are no partitions",
+        ),
+        (
+            {"kind": "tfrs-scann", "avq_eta": 2},
+            "avq_eta",
+            1,
+            "index.avq_eta changed to 1: TFRS's layer has none",
+        ),
+        (
+            {"kind": "tfrs-scann", "soar_lambda": 1.5},
+            "soar_lambda",
+            0,
+            "index.soar_lambda changed to 0: TFRS's layer has none",
         ),
         (
             {"leaves": 0, "soar_lambda": 1.5},

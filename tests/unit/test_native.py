@@ -173,22 +173,24 @@ KNOBS = [
     {"reorder_type": "bfloat16", "soar_lambda": 1.5},
     {"quantize_centroids": True},
     {"spherical": True},
-    {"avq_eta": 2.5},
+    {"avq_eta": 1},
+    {"avq_eta": 4, "spherical": True},
     {"anisotropic_threshold": 0},
     {"dimensions_per_block": 3},
 ]
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)
-def test_every_knob_is_searched_by_both_engines(knobs, tmp_path):
+def test_every_knob_is_searched_by_both_engines(knobs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # paths need not be absolute
     vectors = clustered(3000, 16, 40, seed=11)
     queries = (vectors[:300] + 0.1 * clustered(300, 16, 40, seed=12)).astype(np.float32)
     config = IndexConfig(
         kind="scann", leaves=50, leaves_to_search=25, reorder=300, **knobs
     )
     plan = plan_index(config, *vectors.shape)
-    order = scann_files.build(vectors, plan, str(tmp_path / "scann"))
-    moved = str(shutil.move(tmp_path / "scann", tmp_path / "moved"))
+    order = scann_files.build(vectors, plan, "scann")
+    moved = shutil.move("scann", "moved")
     index = make_index(ExactIndex(vectors[order]), plan, moved)
     truth = exact_top_k(queries, vectors[order], 10)[1]
     natively, _ = scann_files.load_native(moved).search_batched(queries, 10, 300)

@@ -1,6 +1,6 @@
 # Copyright 2026 The Shortlist Authors
 # SPDX-License-Identifier: Apache-2.0
-"""That ScaNN searches by what the processor can do, whatever its wheel has found."""
+"""That ScaNN searches by what the processor can do, and keeps to itself how."""
 
 import ctypes
 import json
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from serving import scann_library
+from serving import process, scann_library
 
 ASK = """
 import json
@@ -73,6 +73,39 @@ def test_what_a_library_has_found_stays(switches):
     assert [one.value for one in switches.values()] == [True, False, False]
 
 
+TRAIN = """
+import numpy as np
+import serving.process
+serving.process.set_up(verbose={verbose})
+import tensorflow as tf
+from serving import scann_files, scann_library
+from serving.index_config import IndexConfig, plan_index
+scann_library.operations()
+vectors = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+plan = plan_index(IndexConfig(kind="scann"), *vectors.shape)
+scann_files.build(vectors, plan, "index")
+scann_files.load_state("index", tf.Variable(vectors))
+"""
+
+
+def test_nothing_is_printed_but_of_failures(tmp_path):
+    """Nor by TensorFlow, which is asked to read what was built."""
+    environment = process.child_environment()
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # that of the tests' own process
+    for verbose in (True, False):
+        folder = tmp_path / str(verbose)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", TRAIN.format(verbose=verbose)],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert bool(done.stderr) == verbose
+
+
 def test_a_library_without_switches_is_left_alone():
     assert scann_library.switches("libc.so.6") == {}
-    scann_library._switch_on("libc.so.6", {"avx2", "fma"})
+    scann_library._set_up("libc.so.6")

@@ -206,7 +206,7 @@ def test_updates_of_updates_add_up_until_the_index_is_built_anew(
         {"leaves": 0, "leaves_to_search": None},
         {"quantize_centroids": True},
         {"spherical": True},
-        {"avq_eta": 2.5},
+        {"avq_eta": 1},
     ],
     ids=str,
 )
