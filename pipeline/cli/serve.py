@@ -107,6 +107,11 @@ def _follower(options: argparse.Namespace) -> "Follower":
     from serving.registry.base import open_registry, parse_address
     from serving.server.follower import Follower
 
+    if os.path.isdir(options.model):
+        raise UserError(
+            f"--model is for the registry and {options.model} is a folder; "
+            "serve a folder of versions with --model-base-path"
+        )
     address = parse_address(options.model)
     if options.name or not options.registry:
         raise UserError("--model needs --registry, and no --name: it has one")

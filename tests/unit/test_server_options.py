@@ -109,6 +109,8 @@ def test_wrong_use_exits_with_2(arguments, capsys):
         (["--model-config-file", "a", "--name", "b"], "--name is for"),
         (["--root", "nope"], "no pushed version in nope; run 'shortlist run CONFIG'"),
         (["--model-base-path", "m", "--name", "a/b"], "the model's name must be"),
+        (["--model", "."], "--model is for the registry and . is a folder; serve a"),
+        (["--model", "nope"], "nope names no version; write models:/NAME@champion"),
     ],
 )
 def test_what_fails_is_one_sentence_and_1(arguments, sentence, capsys, tmp_path):
