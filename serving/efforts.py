@@ -42,8 +42,8 @@ def efforts(
 ) -> Iterator[tuple[int, int]]:
     """Yields leaves to search and hits to rescore that reach a recall with the least.
 
-    For each number of hits rescored the least leaves; then, with these leaves, the
-    least hits. Where nothing reaches the target, the most that was tried.
+    For each number of hits rescored the least leaves, and with these leaves the least
+    hits. Where nothing reaches the target, the most that was tried.
 
     Args:
       recall: Of an effort; neither more leaves nor more hits find less.
@@ -62,12 +62,13 @@ def efforts(
     enough, before = leaves, k
     for reorder in sorted({min(factor * k, most) for factor in _REORDER_FACTORS}):
         found = _least_leaves(recall, reorder, enough, target)
-        yield found, reorder
         if is_enough(found, reorder):
             yield found, least(before, reorder, functools.partial(is_enough, found))
             if found == enough and enough < leaves:
                 return  # to rescore more saves no leaf any longer
             enough = found
+        else:
+            yield found, reorder
         before = reorder
 
 

@@ -55,7 +55,7 @@ _LEAST_QUERIES = 3
 _EXACT_UP_TO = 1_000_000
 """Candidates up to which exact search may be the cheapest."""
 _NO_PARTITION_UP_TO = 2 * PARTITION_FROM
-_MOST_ETA = 6.0
+_MOST_ETA, _MOST_THRESHOLD = 6.0, 0.5
 _STARTUP_BUILDS = 6
 """Drawn at random before Optuna learns from what was built."""
 
@@ -321,7 +321,6 @@ def _draw_builds(search: _Search, until: float) -> None:
     sampler = optuna.samplers.TPESampler(
         seed=tuning.seed,
         n_startup_trials=_STARTUP_BUILDS,
-        constraints_func=lambda trial: [trial.user_attrs["missing_recall"]],
     )
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     for knobs in _first_builds(search):
@@ -329,7 +328,7 @@ def _draw_builds(search: _Search, until: float) -> None:
     while search.builds < tuning.builds and time.perf_counter() < until:
         trial = study.ask()
         point = search.build(_suggest(trial, search))
-        trial.set_user_attr("missing_recall", tuning.target_recall - point.recall)
+        trial.set_constraint("missing recall", tuning.target_recall - point.recall)
         study.tell(trial, [point.ms, point.memory_bytes])
 
 
@@ -363,16 +362,20 @@ def _leaves_range(size: int) -> tuple[int, int]:
 def _suggest(trial: "optuna.Trial", search: _Search) -> dict[str, Any]:
     """Draws what an index is built with."""
     blocks = sorted({min(one, search.dimensions) for one in (1, 2, 4)})
-    given = search.config.dimensions_per_block
+    given = search.config
+
+    def suggest(name: str, low: float, high: float) -> float:
+        # What the config gives may lie beyond, and is tried first.
+        high = max(high, getattr(given, name))
+        return round(trial.suggest_float(name, low, high), 3)
+
     return {
         "leaves": trial.suggest_int("leaves", *_leaves_range(search.size), log=True),
-        "avq_eta": trial.suggest_float("avq_eta", 1, _MOST_ETA, step=0.5),
+        "avq_eta": suggest("avq_eta", 1, _MOST_ETA),
         "dimensions_per_block": trial.suggest_categorical(
-            "dimensions_per_block", sorted({*blocks, given})
+            "dimensions_per_block", sorted({*blocks, given.dimensions_per_block})
         ),
-        "anisotropic_threshold": trial.suggest_float(
-            "anisotropic_threshold", 0, 0.5, step=0.01
-        ),
+        "anisotropic_threshold": suggest("anisotropic_threshold", 0, _MOST_THRESHOLD),
         "reorder_type": trial.suggest_categorical(
             "reorder_type", ["float32", "bfloat16", "int8"]
         ),

@@ -199,6 +199,17 @@ def test_tiny_catalogues_are_tuned_too(size, dimensions):
     plan_index(IndexConfig(**found.chosen.knobs), size, dimensions)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_the_config_gives_is_tried_first_whatever_it_is(vectors, queries, caplog):
+    given = {"leaves": 123, "avq_eta": 8.13, "anisotropic_threshold": 0.713}
+    tuning = TuningConfig(k=10, target_recall=0.5, builds=2)
+    with caplog.at_level("INFO", "serving.index_tuning"):
+        tune(vectors, queries, IndexConfig(**given, tuning=tuning))
+    without_leaves, first = caplog.messages
+    assert "leaves 0" in without_leaves
+    assert all(f"{name} {value}" in first for name, value in given.items())
+
+
 def test_the_time_that_is_given_ends_the_search(vectors, queries):
     tuning = TuningConfig(k=10, target_recall=0.5, minutes=1e-6, builds=20)
     assert tune(vectors, queries, IndexConfig(tuning=tuning)).builds == 1
