@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks import record, workloads
+from serving.index_config import IndexConfig
 
 if TYPE_CHECKING:
     from serving.index_tuning import Questions
@@ -37,8 +38,8 @@ class Variant(NamedTuple):
 
     roots: float
     """Leaves, in square roots of the catalogue's size."""
-    avq: float | None = 2.5
-    """As `index.avq_eta` has it by default."""
+    avq: float | None = IndexConfig.model_fields["avq_eta"].default
+    """None: plain k-means."""
     tree: dict[str, Any] = {}
     upper_tree: tuple[float, float] | None = None
     """Centroids of the centroids and how many of these are searched, in square roots of
@@ -86,7 +87,6 @@ def build(vectors: np.ndarray, variant: Variant) -> tuple[Any, int]:
     from scann.scann_ops.py import scann_builder
 
     from serving import scann_library
-    from serving.index_config import IndexConfig
 
     config = IndexConfig()
     leaves = round(variant.roots * len(vectors) ** 0.5)

@@ -56,6 +56,7 @@ _EXACT_UP_TO = 1_000_000
 """Candidates up to which exact search may be the cheapest."""
 _NO_PARTITION_UP_TO = 2 * PARTITION_FROM
 _MOST_ETA, _MOST_THRESHOLD = 6.0, 0.5
+"""Of `avq_eta` and `anisotropic_threshold`, where the config gives no more."""
 _STARTUP_BUILDS = 6
 """Drawn at random before Optuna learns from what was built."""
 

@@ -71,14 +71,15 @@ def set_log_level(library: str) -> None:
 
     TensorFlow 2.20 and ScaNN 1.4 each have an absl of their own, which does not read it
     and means the same by its numbers. A library with another absl, or none, is left
-    alone, and at worst prints a few lines.
+    alone, and at worst prints a few lines. What is no number changes nothing.
 
     Args:
       library: File of a library that is loaded.
     """
-    with contextlib.suppress(AttributeError):
-        setter = getattr(ctypes.CDLL(library), _SET_LOG_LEVEL)
-        setter(int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", 0)))
+    least = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "")
+    if least.isdecimal():
+        with contextlib.suppress(AttributeError):
+            getattr(ctypes.CDLL(library), _SET_LOG_LEVEL)(int(least))
 
 
 class _StandardError(logging.StreamHandler):

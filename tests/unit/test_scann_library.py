@@ -28,8 +28,12 @@ WANTED = {
 }
 
 
-def test_both_libraries_know_the_processor():
-    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True)
+@pytest.mark.parametrize("log_level", ["3", "", "quiet"])
+def test_both_libraries_know_the_processor(log_level):
+    environment = process.child_environment() | {"TF_CPP_MIN_LOG_LEVEL": log_level}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     for found in json.loads(done.stdout.splitlines()[-1]):
         assert found
