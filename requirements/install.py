@@ -669,6 +669,10 @@ def _install_packages(
     # Packages without a wheel are built with the setuptools of the lock: the newest
     # need not be able to.
     sync = ["sync", "--require-hashes", "--build-constraints", path, path]
+    if environ.get("PYTHONDONTWRITEBYTECODE"):
+        # As in many containers. Every process would compile what it imports: five
+        # seconds of TensorFlow alone, against half a minute once.
+        sync.append("--compile-bytecode")
     run([uv, "pip", *sync, *into], environ)
     if what != "peers":
         tell("Installing the project itself, editable")

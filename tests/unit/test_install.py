@@ -544,6 +544,16 @@ class TestInstall:
         assert checkout.packages() == {"one", "shortlist"}
         assert checkout.install("serving") == checkout.install("run") == (0, "")
 
+    @pytest.mark.parametrize("told", ["", "1"])
+    def test_bytecode_is_compiled_where_python_may_write_none(
+        self, checkout: Checkout, told: str
+    ) -> None:
+        command = checkout.command("run")
+        code, said = checkout.run(command, PYTHONDONTWRITEBYTECODE=told)
+        assert code == 0, said
+        site = checkout.path / f".venv/lib/python{MINOR}/site-packages"
+        assert bool(list(site.glob("__pycache__/one.*.pyc"))) is bool(told)
+
     @pytest.mark.parametrize("name", [f"requirements/{STACK.name}.lock", "setup.py"])
     def test_change_of_lock_or_setup_installs_again(
         self, checkout: Checkout, name: str
