@@ -52,7 +52,20 @@ def register() -> None:
             f"it (pip install tensorflow-io=={RELEASE}), else mount the bucket as a "
             "folder"
         )
+    _read_descriptions_once()
     _leave_before_libraries_do()
+
+
+def _read_descriptions_once() -> None:
+    """Has all of botocore's sessions share what they read of its descriptions of S3.
+
+    Beam makes a session and a client for each look at a file, and most of the tenth of
+    a second that this takes is reading them.
+    """
+    with contextlib.suppress(ImportError):
+        from botocore import session
+
+        session.create_loader = functools.cache(session.create_loader)
 
 
 def _leave_before_libraries_do() -> None:
