@@ -3,7 +3,6 @@
 """`shortlist compile`: a pipeline as a file that Kubeflow or Vertex runs."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 import serving.process
@@ -30,13 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Compiles the pipeline."""
-    from pipeline.config import load_config
-
-    try:
-        config = load_config(options.config, options.overrides)
-    except UserError as error:
-        print(f"shortlist {options.verb}: {error}", file=sys.stderr)
-        return 2
+    config = shared.read_config(options)
     layout, job = compile_job(config, options)
     from pipeline.runners import containers
 

@@ -9,7 +9,7 @@ import sys
 
 import serving.process
 from serving import s3
-from serving.errors import UserError
+from serving.errors import UserError, WrongUseError
 
 VERBS = {
     "init": "look at files and write a config for them",
@@ -28,6 +28,7 @@ VERBS = {
     "doctor": "check versions, CPU and ScaNN, and say how to mend them",
 }
 FAILED = 1
+WRONG_USE = 2
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     except UserError as error:
         print(f"shortlist {options.verb}: {error}", file=sys.stderr)
-        return FAILED
+        return WRONG_USE if isinstance(error, WrongUseError) else FAILED
     except BrokenPipeError:
         # Whoever read our output has had enough; what is left must not be flushed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from serving import folders
-from serving.errors import UserError
+from serving.errors import UserError, WrongUseError
 
 if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
     from serving.registry.config import RegistryConfig
 
 
@@ -25,6 +26,22 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="override a config value, e.g. --set training.epochs=4; repeatable",
     )
+
+
+def read_config(
+    options: argparse.Namespace, check_sources: bool = False
+) -> "PipelineConfig":
+    """Reads the config, with what --set overrides.
+
+    Raises:
+      WrongUseError: It can't be used, or a file that it names is not there.
+    """
+    from pipeline.config import load_config
+
+    try:
+        return load_config(options.config, options.overrides, check_sources)
+    except UserError as error:
+        raise WrongUseError(str(error)) from None
 
 
 def add_containers(parser: argparse.ArgumentParser) -> None:

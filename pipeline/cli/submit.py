@@ -4,7 +4,6 @@
 
 import argparse
 import json
-import sys
 from typing import Any
 
 import serving.process
@@ -31,13 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Compiles the pipeline and asks for a run."""
-    from pipeline.config import load_config
-
-    try:
-        config = load_config(options.config, options.overrides)
-    except UserError as error:
-        print(f"shortlist {options.verb}: {error}", file=sys.stderr)
-        return 2
+    config = shared.read_config(options)
     layout, job = compiling.compile_job(config, options)
     parameters = _parameters(options.parameters, job["pipelineSpec"])
     with serving.process.quiet_imports(options.verbose):
