@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 import yaml
+from apache_beam.io.aws.s3filesystem import S3FileSystem
+from apache_beam.options.pipeline_options import PipelineOptions
+from botocore import loaders
 
 from pipeline.runners import container
 from serving import checksums, folders, s3, stacks
@@ -205,6 +209,14 @@ def test_a_command_of_its_own_reads_the_bucket_and_ends_well(second):
     )
     assert refused.returncode == 1
     assert f"no pushed version in {ROOT}" in refused.stderr
+
+
+def test_beam_reads_what_describes_s3_once(bucket):
+    """It makes a client for each look at a file."""
+    assert not S3FileSystem(PipelineOptions([])).exists(f"{BUCKET}/none")
+    unread = mock.Mock(side_effect=AssertionError("read again"))
+    with mock.patch.object(loaders.JSONFileLoader, "load_file", unread):
+        assert not S3FileSystem(PipelineOptions([])).exists(f"{BUCKET}/none")
 
 
 # The image
