@@ -59,16 +59,16 @@ def efforts(
     if not leaves:
         yield 0, least(k, most, functools.partial(is_enough, 0))
         return
-    enough, before = leaves, k
+    enough, before, is_reached = leaves, k, False
     for reorder in sorted({min(factor * k, most) for factor in _REORDER_FACTORS}):
         found = _least_leaves(recall, reorder, enough, target)
-        if is_enough(found, reorder):
-            yield found, least(before, reorder, functools.partial(is_enough, found))
-            if found == enough and enough < leaves:
-                return  # to rescore more saves no leaf any longer
-            enough = found
-        else:
+        if not is_enough(found, reorder):
             yield found, reorder
+        elif is_reached and found == enough:
+            return  # to rescore more saves no leaf any longer
+        else:
+            yield found, least(before, reorder, functools.partial(is_enough, found))
+            enough, is_reached = found, True
         before = reorder
 
 

@@ -37,6 +37,14 @@ def test_no_effort_nearby_has_a_leaf_or_a_hit_too_many(target):
             assert reorder == K or recall(leaves, reorder - 1) < target
 
 
+@pytest.mark.parametrize("target", [0.5, 0.9, 0.95, 0.99, 0.999])
+def test_whoever_rescores_more_searches_fewer_leaves(target):
+    tried = efforts(recall, LEAVES, K, MOST, target)
+    leaves, hits = zip(*(one for one in tried if recall(*one) >= target), strict=True)
+    assert list(leaves) == sorted(set(leaves), reverse=True)
+    assert list(hits) == sorted(hits)
+
+
 def test_nearby_is_what_the_index_has():
     for leaves in (0, 1, 3):
         near = list(efforts_near(lambda *_: 1.0, (leaves, 40), leaves, K, MOST, 0.9))
