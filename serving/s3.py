@@ -64,8 +64,9 @@ def _read_descriptions_once() -> None:
     """
     with contextlib.suppress(ImportError):
         from botocore import session
+        from botocore.session import create_loader  # not there: nothing to share
 
-        session.create_loader = functools.cache(session.create_loader)
+        session.create_loader = functools.cache(create_loader)
 
 
 def _leave_before_libraries_do() -> None:
