@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Compiles the pipeline."""
-    config = shared.read_config(options)
+    config = shared.read_config(options.config, options.overrides)
     layout, job = compile_job(config, options)
     from pipeline.runners import containers
 

@@ -28,16 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Prints the executions behind a version, the sources first."""
     from pipeline import lineage
-    from pipeline.config import MetadataConfig, load_config
+    from pipeline.config import MetadataConfig
     from pipeline.layout import Layout
     from pipeline.metadata import open_store
     from serving import manifest
 
+    config = MetadataConfig()
+    if options.config:
+        config = shared.read_config(options.config).metadata
     path = shared.newest_version(options.root, options.pipeline)
     name = os.path.basename(os.path.dirname(os.path.dirname(path)))
-    config = (
-        load_config(options.config).metadata if options.config else MetadataConfig()
-    )
     store = open_store(config, Layout(options.root, name), read_only=True)
     found = lineage.trace(store, options.version or os.path.basename(path))
     content = dataclasses.asdict(found)

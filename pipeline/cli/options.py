@@ -4,7 +4,7 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from serving import folders
@@ -29,9 +29,9 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(
-    options: argparse.Namespace, check_sources: bool = False
+    path: str, overrides: Sequence[str] = (), check_sources: bool = False
 ) -> "PipelineConfig":
-    """Reads the config, with what --set overrides.
+    """Reads a config as `pipeline.config.load_config` does.
 
     Raises:
       WrongUseError: It can't be used, or a file that it names is not there.
@@ -39,7 +39,7 @@ def read_config(
     from pipeline.config import load_config
 
     try:
-        return load_config(options.config, options.overrides, check_sources)
+        return load_config(path, list(overrides), check_sources)
     except UserError as error:
         raise WrongUseError(str(error)) from None
 

@@ -32,7 +32,7 @@ def execute(options: argparse.Namespace, update: bool = False) -> int:
       options: As parsed.
       update: Bring the last blessed model up to date with the catalogue.
     """
-    config = shared.read_config(options, check_sources=True)
+    config = shared.read_config(options.config, options.overrides, check_sources=True)
     from pipeline.layout import Layout, exclusive
 
     if update and config.index.shards > 1:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Compiles the pipeline and asks for a run."""
-    config = shared.read_config(options)
+    config = shared.read_config(options.config, options.overrides)
     layout, job = compiling.compile_job(config, options)
     parameters = _parameters(options.parameters, job["pipelineSpec"])
     with serving.process.quiet_imports(options.verbose):

@@ -166,6 +166,21 @@ def test_a_wrong_config_is_exit_code_2(arguments, sentence, capsys):
     assert line.startswith("shortlist run: ") and sentence in line
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "none.yaml"],
+        ["compile", "none.yaml", "--runner", "kubeflow", "--root", "gs://shop/runs"],
+        ["submit", "none.yaml", "--runner", "kubeflow", "--root", "gs://shop/runs"],
+        ["lineage", "--config", "none.yaml"],
+    ],
+)
+def test_every_verb_with_a_config_ends_so(arguments, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"shortlist {arguments[0]}: can't read config none.yaml")
+
+
 def test_a_root_that_cannot_be_used_is_told_before_anything_runs(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["run", CONFIG, "--root", str(tmp_path / "file")]) == 1
